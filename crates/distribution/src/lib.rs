@@ -1,0 +1,1 @@
+//! Releases and reports: signed generations in folders, measurement lines.

@@ -1,0 +1,1 @@
+//! Answers DNS queries: zone files in, query bytes in, response bytes out.

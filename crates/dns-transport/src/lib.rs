@@ -1,0 +1,1 @@
+//! Carries DNS messages: batched UDP and TCP sockets around one answer function.

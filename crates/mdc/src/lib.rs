@@ -1,0 +1,1 @@
+//! Multiple-description video: titles, frames, RTP packets, merging, interpolation.

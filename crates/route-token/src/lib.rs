@@ -1,0 +1,1 @@
+//! The opaque label that carries a routing decision from the first level to the second.

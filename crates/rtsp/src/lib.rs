@@ -1,0 +1,1 @@
+//! RTSP messages, session rules, session descriptions and the handoff ticket.

@@ -1,0 +1,1 @@
+//! What every program needs: configuration with diagnostics, logs, shutdown, the admin port.

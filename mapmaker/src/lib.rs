@@ -1,0 +1,1 @@
+//! Builds the traffic map: prefixes, measurements and capacities to a signed release.

@@ -1,0 +1,2 @@
+//! Builds the traffic map: prefixes, measurements and capacities to a signed release.
+fn main() {}

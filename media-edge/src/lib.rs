@@ -1,0 +1,1 @@
+//! Streams multiple-description media over RTSP and hands sessions to other edges.

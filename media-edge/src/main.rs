@@ -1,0 +1,2 @@
+//! Streams multiple-description media over RTSP and hands sessions to other edges.
+fn main() {}

@@ -1,0 +1,2 @@
+//! First level: the client's network to a placement to tokens in SRV records.
+fn main() {}

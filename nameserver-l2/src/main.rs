@@ -1,0 +1,2 @@
+//! Second level: a token to a live edge set in A and AAAA records.
+fn main() {}

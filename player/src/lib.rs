@@ -1,0 +1,1 @@
+//! The reference client: resolve, race, play, merge, watch, report.

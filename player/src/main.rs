@@ -1,0 +1,2 @@
+//! The reference client: resolve, race, play, merge, watch, report.
+fn main() {}

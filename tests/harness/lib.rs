@@ -1,0 +1,1 @@
+//! What the whole-system tests share: starting real programs on port 0 and asking them.
