@@ -1,2 +1,82 @@
-//! Recipes: test, bench.
-fn main() {}
+//! Recipes, each a line or two of plain cargo: `cargo xtask test` is what CI runs.
+
+mod packages;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+
+const USAGE: &str = "usage: cargo xtask <recipe>
+
+recipes:
+  test     install the Debian packages that tests use (says which first), then check and test everything
+  lint     formatting, clippy with warnings as errors, documentation
+  doc      build the documentation, warnings as errors
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["test"] => test(),
+        ["lint"] => lint(),
+        ["doc"] => doc(),
+        ["--help" | "-h" | "help"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> anyhow::Result<()> {
+    packages::install_missing()?;
+    lint()?;
+    // With the tools installed, a test that cannot find its tool has failed, not skipped.
+    run(cargo(&["test", "--workspace"]).env("SIGNPOST_REQUIRE_TOOLS", "1"))
+}
+
+fn lint() -> anyhow::Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    doc()
+}
+
+fn doc() -> anyhow::Result<()> {
+    run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+/// Runs a command with our standard streams; says what it runs.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    eprintln!("xtask: {command:?}");
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
