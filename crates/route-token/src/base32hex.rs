@@ -1,0 +1,112 @@
+//! One 128-bit block as 26 characters of base32hex (RFC 4648 §7), lower case, no padding; read without regard to case.
+
+/// Characters for 128 bits: 25 full groups of five and one of three, whose two spare bits are zero.
+pub(crate) const BLOCK_CHARACTERS: usize = 26;
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+const INVALID: u8 = 0xff;
+const VALUES: [u8; 256] = values();
+
+const fn values() -> [u8; 256] {
+    let mut table = [INVALID; 256];
+    let mut value = 0;
+    while value < 32 {
+        let character = ALPHABET[value];
+        table[character as usize] = value as u8;
+        table[character.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    table
+}
+
+/// The character for the low five bits of `value`.
+pub(crate) fn character(value: u8) -> u8 {
+    ALPHABET[usize::from(value & 31)]
+}
+
+/// The five bits a character stands for, in either case.
+pub(crate) fn value(character: u8) -> Option<u8> {
+    match VALUES[usize::from(character)] {
+        INVALID => None,
+        value => Some(value),
+    }
+}
+
+pub(crate) fn encode(block: &[u8; 16], out: &mut [u8; BLOCK_CHARACTERS]) {
+    let bits = u128::from_be_bytes(*block);
+    let (last, full) = out.split_last_mut().expect("26 characters");
+    for (index, place) in full.iter_mut().enumerate() {
+        *place = character((bits >> (123 - 5 * index)) as u8);
+    }
+    *last = character((bits << 2) as u8);
+}
+
+/// `None` for a character outside the alphabet or spare bits that are set: each block has one spelling, but for case.
+pub(crate) fn decode(text: &[u8; BLOCK_CHARACTERS]) -> Option<[u8; 16]> {
+    let (last, full) = text.split_last().expect("26 characters");
+    let mut bits = 0u128;
+    let mut seen = 0u8;
+    for place in full {
+        let value = VALUES[usize::from(*place)];
+        seen |= value;
+        bits = bits << 5 | u128::from(value & 31);
+    }
+    let tail = VALUES[usize::from(*last)];
+    let refused = (seen | tail) & 0xe0 != 0 || tail & 0b11 != 0;
+    (!refused).then_some((bits << 3 | u128::from(tail >> 2)).to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The slow, obvious twin: a string of bits, cut in fives.
+    fn encode_by_bits(block: &[u8; 16]) -> String {
+        let mut bits: String = block.iter().map(|octet| format!("{octet:08b}")).collect();
+        bits.push_str("00");
+        let fives: Vec<char> = bits.chars().collect();
+        fives
+            .chunks(5)
+            .map(|five| {
+                let value = u8::from_str_radix(&five.iter().collect::<String>(), 2).unwrap();
+                char::from_digit(value.into(), 32).unwrap()
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_slow_twin_and_reads_back(block: [u8; 16]) {
+            let mut text = [0; BLOCK_CHARACTERS];
+            encode(&block, &mut text);
+            prop_assert_eq!(std::str::from_utf8(&text).unwrap(), encode_by_bits(&block));
+            prop_assert_eq!(decode(&text), Some(block));
+            prop_assert_eq!(decode(&text.map(|c| c.to_ascii_uppercase())), Some(block));
+        }
+
+        #[test]
+        fn each_block_has_one_spelling(text: [u8; BLOCK_CHARACTERS]) {
+            if let Some(block) = decode(&text) {
+                let mut again = [0; BLOCK_CHARACTERS];
+                encode(&block, &mut again);
+                prop_assert_eq!(again, text.map(|c| c.to_ascii_lowercase()));
+            }
+        }
+    }
+
+    #[test]
+    fn set_spare_bits_and_foreign_characters_are_refused() {
+        assert!(decode(b"00000000000000000000000000").is_some());
+        assert!(decode(b"00000000000000000000000001").is_none());
+        assert!(decode(b"00000000000000000000000004").is_some());
+        for character in (0..=255u8).filter(|c| value(*c).is_none()) {
+            for at in [0, 13, 25] {
+                let mut text = *b"00000000000000000000000000";
+                text[at] = character;
+                assert!(decode(&text).is_none(), "{character:#x} at {at}");
+            }
+        }
+    }
+}
