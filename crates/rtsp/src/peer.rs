@@ -1,0 +1,204 @@
+//! What two edges say to each other: the control messages of a handoff and the request for a title's data.
+//! One message is a length in four octets, big endian, and that much JSON.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest message read: far above an offer (about 1 KiB).
+pub const MESSAGE_OCTETS_MAX: usize = 64 * 1024;
+
+/// A control message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Message {
+    /// First → second: will you take this session?
+    Offer(Box<Offer>),
+    /// Second → first: room is kept and the first description is at hand, until the offer's lease ends.
+    Prepared {
+        /// The handoff's id.
+        handoff: String,
+    },
+    /// Second → first: no.
+    Refused {
+        /// The handoff's id.
+        handoff: String,
+        /// A word for logs and metrics: `full`, `draining`, `no_title`, `loop`, `malformed`.
+        reason: String,
+    },
+    /// Second → first: the client proved itself and this description is being sent to it.
+    Serving {
+        /// The handoff's id.
+        handoff: String,
+        /// The description.
+        description: u8,
+    },
+    /// Second → first: every description is being sent.
+    Committed {
+        /// The handoff's id.
+        handoff: String,
+    },
+    /// First → second: the first edge has dropped the client.
+    Released {
+        /// The handoff's id.
+        handoff: String,
+    },
+    /// Either way: the handoff is off; the first edge carries on, the second forgets it.
+    Aborted {
+        /// The handoff's id.
+        handoff: String,
+        /// A word for logs and metrics.
+        reason: String,
+    },
+    /// Either way, on its own stream: send me data of a title.
+    Fetch(Fetch),
+}
+
+/// Prefetch information: all that the second edge needs to continue the very same packets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Random id of this handoff.
+    pub handoff: String,
+    /// Name of the first edge.
+    pub from: String,
+    /// Name of the second edge.
+    pub to: String,
+    /// The title.
+    pub title: String,
+    /// Each description and the normal play time (90 kHz ticks) of the IDR it starts with, first moved first.
+    pub starts: Vec<(u8, u64)>,
+    /// The session's position when the offer was sent (90 kHz ticks): the second edge keeps the same clock.
+    pub position: u64,
+    /// From which sequence numbers, timestamps and sources follow; base64url of 32 octets.
+    pub session_secret: String,
+    /// The client's ephemeral key, base64url.
+    pub client_key: String,
+    /// Where the client was last seen.
+    pub client_address: IpAddr,
+    /// Mean rate of the session, kbit/s.
+    pub kbit_per_second: u32,
+    /// How long the second edge keeps room, milliseconds from receipt.
+    pub lease_ms: u64,
+    /// How often this session was handed on already.
+    pub hops: u32,
+}
+
+/// Which part of a title is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    /// The title.
+    pub title: String,
+    /// What of it.
+    pub part: Part,
+    /// How many edges this request has passed already: two edges that name each other as a source must not go round.
+    pub hops: u32,
+}
+
+/// A part of a title.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Part {
+    /// The manifest and every description's index.
+    Outline,
+    /// Frames of one description by position in its index, from an IDR up to before the next one.
+    Frames {
+        /// The description.
+        description: u8,
+        /// Position of the first frame in the description's index.
+        first: u32,
+        /// How many frames.
+        count: u32,
+    },
+}
+
+/// The message with its length in front.
+pub fn encode(message: &Message) -> Vec<u8> {
+    // These types always serialise.
+    let body = serde_json::to_vec(message).unwrap_or_default();
+    let mut bytes = (body.len() as u32).to_be_bytes().to_vec();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// The message in a body without its length; `None` if it is none of ours.
+pub fn decode(body: &[u8]) -> Option<Message> {
+    if body.len() > MESSAGE_OCTETS_MAX {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn offer() -> Message {
+        Message::Offer(Box::new(Offer {
+            handoff: "h".into(),
+            from: "a".into(),
+            to: "b".into(),
+            title: "t".into(),
+            starts: vec![(1, 93_000), (0, 180_000)],
+            position: 90_000,
+            session_secret: "s".into(),
+            client_key: "k".into(),
+            client_address: "192.0.2.7".parse().unwrap(),
+            kbit_per_second: 700,
+            lease_ms: 8_000,
+            hops: 0,
+        }))
+    }
+
+    #[test]
+    fn messages_round_trip() {
+        let fetch = Fetch {
+            title: "t".into(),
+            part: Part::Frames {
+                description: 1,
+                first: 30,
+                count: 30,
+            },
+            hops: 0,
+        };
+        for message in [
+            offer(),
+            Message::Refused {
+                handoff: "h".into(),
+                reason: "full".into(),
+            },
+            Message::Serving {
+                handoff: "h".into(),
+                description: 1,
+            },
+            Message::Fetch(fetch),
+            Message::Fetch(Fetch {
+                title: "t".into(),
+                part: Part::Outline,
+                hops: 1,
+            }),
+        ] {
+            let bytes = encode(&message);
+            let (length, body) = bytes.split_at(4);
+            assert_eq!(length, (body.len() as u32).to_be_bytes());
+            assert_eq!(decode(body), Some(message));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bodies_are_refused_quietly(
+            flips in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let mut bytes = encode(&offer()).split_off(4);
+            for (at, value) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            let _ = decode(&bytes);
+        }
+    }
+}
