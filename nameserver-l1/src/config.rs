@@ -1,0 +1,85 @@
+//! What the operator sets: where to listen and where the files are. Everything has a default that
+//! runs on loopback; the zones and services themselves are in their own files, re-read while running.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use service::config::ConfigError;
+
+/// The configuration of one first-level name server (TOML, unknown keys refused).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Addresses to answer on, UDP and TCP on each; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Where metrics, health and `explain` are served over HTTP.
+    pub admin: SocketAddr,
+    /// UDP threads for each address; 0 means one for each core.
+    pub workers: usize,
+    /// Folder of zone files; every `*.zone` in it is served.
+    pub zones: PathBuf,
+    /// Which names are token services (TOML).
+    pub services: PathBuf,
+    /// Folder that the mapmaker publishes releases to.
+    pub releases: PathBuf,
+    /// Public key that releases have to be signed with.
+    pub trusted_key: PathBuf,
+    /// Remembers the highest generation accepted, so that no older one is taken after a restart.
+    pub state: PathBuf,
+    /// Keys that seal tokens; the second level reads the same file.
+    pub token_keys: PathBuf,
+}
+
+impl Default for Config {
+    /// Loopback, with the worked example's ports and the files beside the configuration.
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5301))],
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9301)),
+            workers: 0,
+            zones: "zones".into(),
+            services: "zones/services.toml".into(),
+            releases: "run/releases".into(),
+            trusted_key: "run/release.pub".into(),
+            state: "run/nameserver-l1.state".into(),
+            token_keys: "run/token-keys.toml".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file; relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// An unreadable file, TOML that does not parse, an unknown key or a value of the wrong type,
+    /// each with file, line and column.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = service::config::load(path)?;
+        Ok(config.beside(path))
+    }
+
+    /// UDP threads for each address, with 0 resolved to the number of cores.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            workers => workers,
+        }
+    }
+
+    fn beside(mut self, file: &Path) -> Self {
+        for path in [
+            &mut self.zones,
+            &mut self.services,
+            &mut self.releases,
+            &mut self.trusted_key,
+            &mut self.state,
+            &mut self.token_keys,
+        ] {
+            *path = service::config::beside(file, path);
+        }
+        self
+    }
+}
