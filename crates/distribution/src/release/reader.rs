@@ -1,0 +1,491 @@
+//! Following a folder of releases: each newer one is verified whole before the caller sees it; a bad one is refused with
+//! its reason, and the one before goes on serving.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::VerifyingKey;
+
+use super::manifest::{Manifest, Trust};
+use super::{Release, current, folder_name};
+use crate::durable::{read_capped, replace};
+
+/// What is wrong with a release.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// There is no release here.
+    #[error("there is no release")]
+    Missing,
+    /// `current` is not ten digits and a line end.
+    #[error("`current` does not name a generation")]
+    Pointer,
+    /// A file cannot be read.
+    #[error("{file}: {error}")]
+    Unreadable {
+        /// The file, within the release.
+        file: String,
+        /// What the system says.
+        error: String,
+    },
+    /// No trusted key made the signature.
+    #[error("the manifest's signature is not from a trusted key")]
+    Signature,
+    /// The manifest is signed and cannot be used.
+    #[error("manifest: {0}")]
+    Manifest(String),
+    /// A blob is not what the manifest promises.
+    #[error("blob `{name}`: {reason}")]
+    Blob {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An older release than one that has been in force.
+    #[error("older than generation {remembered}, which has been in force")]
+    Older {
+        /// The highest generation accepted so far.
+        remembered: u64,
+    },
+    /// The number of the release in force, with another content.
+    #[error("another release than the one in force has the same generation")]
+    Different,
+    /// The caller's check refused it.
+    #[error("{0}")]
+    Check(String),
+    /// The highest generation cannot be read or remembered.
+    #[error("{file}: {error}")]
+    HighWater {
+        /// The state file.
+        file: String,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+impl Reason {
+    pub(super) fn io(file: &str, error: &io::Error) -> Reason {
+        Reason::Unreadable {
+            file: file.to_owned(),
+            error: error.to_string(),
+        }
+    }
+}
+
+/// A release that is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The folder of releases.
+    pub dir: PathBuf,
+    /// Which generation, when known.
+    pub generation: Option<u64>,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Refused {
+    pub(super) fn new(dir: &Path, generation: Option<u64>, reason: Reason) -> Refused {
+        Refused {
+            dir: dir.to_owned(),
+            generation,
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.dir.display())?;
+        if let Some(generation) = self.generation {
+            write!(f, "release {generation} refused: ")?;
+        }
+        self.reason.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The release last accepted: its generation and the hash of its manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    generation: u64,
+    manifest_hash: [u8; 32],
+}
+
+/// Follows a folder of releases. Which generation was accepted last is remembered in a file, so that neither a restart
+/// nor somebody who can write to the folder brings an old release back.
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    trusted: Vec<VerifyingKey>,
+    high_water: PathBuf,
+    remembered: Option<Mark>,
+    /// True once this process has given out the remembered release.
+    loaded: bool,
+    refused: Option<Refused>,
+}
+
+impl Reader {
+    /// Follows `dir`, which may still be empty or missing. `high_water` is this reader's own state file; its folder is
+    /// made if it is missing.
+    ///
+    /// # Errors
+    /// When the state file cannot be understood: guessing would open the door that it closes.
+    pub fn open(
+        dir: impl Into<PathBuf>,
+        trusted: Vec<VerifyingKey>,
+        high_water: impl Into<PathBuf>,
+    ) -> Result<Reader, Refused> {
+        let (dir, high_water) = (dir.into(), high_water.into());
+        let remembered = recall(&high_water).map_err(|reason| Refused::new(&dir, None, reason))?;
+        Ok(Reader {
+            dir,
+            trusted,
+            high_water,
+            remembered,
+            loaded: false,
+            refused: None,
+        })
+    }
+
+    /// The newer release, if there is one; `None` when nothing has changed. Reads a few hundred octets in that case.
+    ///
+    /// # Errors
+    /// When a newer release is there and is refused; told once, then `None` until something changes. If this process has
+    /// no release at all yet, the call after gives the release accepted before the restart, if it is still there.
+    pub fn poll(&mut self) -> Result<Option<Release>, Refused> {
+        Ok(self.poll_checked(|_| Ok(()))?.map(|(release, ())| release))
+    }
+
+    /// As [`Reader::poll`]; a release counts as accepted only when `check` makes something of it.
+    ///
+    /// # Errors
+    /// As [`Reader::poll`], and when `check` refuses, with its reason.
+    pub fn poll_checked<T>(
+        &mut self,
+        mut check: impl FnMut(&Release) -> Result<T, String>,
+    ) -> Result<Option<(Release, T)>, Refused> {
+        match self.advance(&mut check) {
+            Ok(found) => {
+                self.refused = None;
+                Ok(found)
+            }
+            Err(refused) if self.refused.as_ref() == Some(&refused) => Ok(if self.loaded {
+                None
+            } else {
+                self.before_restart(&mut check)
+            }),
+            Err(refused) => {
+                self.refused = Some(refused.clone());
+                Err(refused)
+            }
+        }
+    }
+
+    /// The refusal that is in the way at present, if any.
+    pub fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
+    /// The highest generation accepted, by this process or one before it.
+    pub fn generation(&self) -> Option<u64> {
+        self.remembered.map(|mark| mark.generation)
+    }
+
+    fn advance<T>(
+        &mut self,
+        check: &mut impl FnMut(&Release) -> Result<T, String>,
+    ) -> Result<Option<(Release, T)>, Refused> {
+        let Some(generation) = current(&self.dir)? else {
+            return if self.loaded {
+                Err(Refused::new(&self.dir, None, Reason::Missing))
+            } else {
+                Ok(None)
+            };
+        };
+        self.accept(generation, check)
+            .map_err(|reason| Refused::new(&self.dir, Some(generation), reason))
+    }
+
+    fn accept<T>(
+        &mut self,
+        generation: u64,
+        check: &mut impl FnMut(&Release) -> Result<T, String>,
+    ) -> Result<Option<(Release, T)>, Reason> {
+        let folder = self.dir.join(folder_name(generation));
+        let manifest = Manifest::read(&folder, generation, Trust::Keys(&self.trusted))?;
+        let found = Mark {
+            generation,
+            manifest_hash: manifest.hash,
+        };
+        match self.remembered {
+            Some(mark) if generation < mark.generation => {
+                return Err(Reason::Older {
+                    remembered: mark.generation,
+                });
+            }
+            Some(mark) if generation == mark.generation && found != mark => {
+                return Err(Reason::Different);
+            }
+            Some(mark) if found == mark && self.loaded => return Ok(None),
+            _ => {}
+        }
+        let release = manifest.load(&folder)?;
+        let made = check(&release).map_err(Reason::Check)?;
+        if self.remembered != Some(found) {
+            remember(&self.high_water, found)?;
+            self.remembered = Some(found);
+        }
+        self.loaded = true;
+        Ok(Some((release, made)))
+    }
+
+    /// A cold start with a bad `current`: the release accepted last is still the best there is.
+    fn before_restart<T>(
+        &mut self,
+        check: &mut impl FnMut(&Release) -> Result<T, String>,
+    ) -> Option<(Release, T)> {
+        let generation = self.generation()?;
+        self.accept(generation, check).ok().flatten()
+    }
+}
+
+fn recall(path: &Path) -> Result<Option<Mark>, Reason> {
+    let refused = |error: String| Reason::HighWater {
+        file: path.display().to_string(),
+        error,
+    };
+    let bytes = match read_capped(path, 256) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refused(error.to_string())),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let mark = text
+        .strip_suffix('\n')
+        .and_then(|line| line.split_once(' '))
+        .and_then(|(generation, hash)| {
+            let manifest_hash = *blake3::Hash::from_hex(hash).ok()?.as_bytes();
+            Some(Mark {
+                generation: generation.parse().ok()?,
+                manifest_hash,
+            })
+        });
+    let advice = "is not a remembered generation; remove it only if any release may be accepted";
+    mark.map(Some).ok_or_else(|| refused(advice.to_owned()))
+}
+
+fn remember(path: &Path, mark: Mark) -> Result<(), Reason> {
+    let hash = blake3::Hash::from_bytes(mark.manifest_hash).to_hex();
+    let text = format!("{} {hash}\n", mark.generation);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| replace(path, text.as_bytes()))
+        .map_err(|error| Reason::HighWater {
+            file: path.display().to_string(),
+            error: error.to_string(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::super::{CURRENT, publish};
+    use super::*;
+    use crate::keys;
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        key: SigningKey,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            Scene {
+                folder: tempfile::tempdir().unwrap(),
+                key: keys::generate(),
+            }
+        }
+
+        fn dir(&self) -> PathBuf {
+            self.folder.path().join("releases")
+        }
+
+        fn publish(&self, text: &str) -> u64 {
+            publish(&self.dir(), &self.key, &[("map", text.as_bytes())], 0, 9).unwrap()
+        }
+
+        fn point(&self, generation: u64) {
+            std::fs::write(self.dir().join(CURRENT), format!("{generation:010}\n")).unwrap();
+        }
+
+        fn reader(&self, state: &str) -> Reader {
+            let trusted = vec![self.key.verifying_key()];
+            Reader::open(
+                self.dir(),
+                trusted,
+                self.folder.path().join("state").join(state),
+            )
+            .unwrap()
+        }
+    }
+
+    #[test]
+    fn follows_new_releases_and_is_quiet_in_between() {
+        let scene = Scene::new();
+        let mut reader = scene.reader("a");
+        assert_eq!(reader.poll(), Ok(None), "nothing published yet");
+        scene.publish("one");
+        assert_eq!(
+            reader.poll().unwrap().unwrap().blob("map"),
+            Some(&b"one"[..])
+        );
+        assert_eq!(reader.poll(), Ok(None));
+        scene.publish("two");
+        assert_eq!(reader.poll().unwrap().unwrap().generation, 2);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_refused_with_a_reason() {
+        let scene = Scene::new();
+        scene.publish("a small map");
+        let files = [
+            "current".to_owned(),
+            "0000000001/manifest.json".to_owned(),
+            "0000000001/manifest.sig".to_owned(),
+            format!("0000000001/blobs/{}", blake3::hash(b"a small map").to_hex()),
+        ];
+        let refused = |what: &str| {
+            let refused = scene.reader("never written").poll().expect_err(what);
+            assert!(!refused.reason.to_string().is_empty(), "{what}");
+        };
+        for file in files {
+            let path = scene.dir().join(&file);
+            let good = std::fs::read(&path).unwrap();
+            for bit in 0..good.len() * 8 {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                std::fs::write(&path, bad).unwrap();
+                refused(&format!("{file} with bit {bit} flipped"));
+            }
+            for length in 0..good.len() {
+                std::fs::write(&path, &good[..length]).unwrap();
+                refused(&format!("{file} cut to {length}"));
+            }
+            std::fs::write(&path, [&good[..], b"x"].concat()).unwrap();
+            refused(&format!("{file} lengthened"));
+            std::fs::write(&path, &good).unwrap();
+        }
+        assert!(
+            scene.reader("never written").poll().unwrap().is_some(),
+            "whole again"
+        );
+    }
+
+    #[test]
+    fn an_older_release_is_refused_also_after_a_restart() {
+        let scene = Scene::new();
+        scene.publish("one");
+        scene.publish("two");
+        let mut reader = scene.reader("a");
+        assert!(reader.poll().unwrap().is_some());
+        scene.point(1);
+        let older = Reason::Older { remembered: 2 };
+        assert_eq!(reader.poll().unwrap_err().reason, older);
+        assert_eq!(reader.poll(), Ok(None), "told once");
+        assert_eq!(reader.refused().unwrap().reason, older);
+        assert_eq!(scene.reader("a").poll().unwrap_err().reason, older);
+    }
+
+    #[test]
+    fn the_same_generation_with_another_content_is_refused_also_after_a_restart() {
+        let scene = Scene::new();
+        scene.publish("one");
+        let mut reader = scene.reader("a");
+        assert!(reader.poll().unwrap().is_some());
+        std::fs::remove_dir_all(scene.dir()).unwrap();
+        assert_eq!(scene.publish("not one"), 1);
+        assert_eq!(reader.poll().unwrap_err().reason, Reason::Different);
+        assert_eq!(
+            scene.reader("a").poll().unwrap_err().reason,
+            Reason::Different
+        );
+    }
+
+    #[test]
+    fn a_restart_takes_up_the_release_in_force() {
+        let scene = Scene::new();
+        scene.publish("one");
+        assert!(scene.reader("a").poll().unwrap().is_some());
+        let mut restarted = scene.reader("a");
+        assert_eq!(restarted.poll().unwrap().unwrap().generation, 1);
+        assert_eq!(restarted.poll(), Ok(None));
+    }
+
+    #[test]
+    fn a_restart_beside_a_bad_release_takes_up_the_last_good_one() {
+        let scene = Scene::new();
+        scene.publish("one");
+        assert!(scene.reader("a").poll().unwrap().is_some());
+        scene.publish("two");
+        std::fs::write(scene.dir().join("0000000002/manifest.sig"), [0; 64]).unwrap();
+        let mut restarted = scene.reader("a");
+        assert_eq!(restarted.poll().unwrap_err().reason, Reason::Signature);
+        assert_eq!(restarted.poll().unwrap().unwrap().generation, 1);
+        assert_eq!(restarted.poll(), Ok(None));
+        scene.publish("three");
+        assert_eq!(restarted.poll().unwrap().unwrap().generation, 3);
+    }
+
+    #[test]
+    fn a_release_the_caller_cannot_use_is_not_remembered() {
+        let scene = Scene::new();
+        scene.publish("one");
+        let mut reader = scene.reader("a");
+        let refused = reader
+            .poll_checked(|_| Err::<(), _>("no map".into()))
+            .unwrap_err();
+        assert_eq!(refused.reason, Reason::Check("no map".into()));
+        assert_eq!(reader.generation(), None);
+        assert!(
+            reader
+                .poll_checked(|release| Ok(release.generation))
+                .unwrap()
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_stranger_s_signature_is_refused() {
+        let scene = Scene::new();
+        scene.publish("one");
+        let stranger = vec![keys::generate().verifying_key()];
+        let mut reader =
+            Reader::open(scene.dir(), stranger, scene.folder.path().join("b")).unwrap();
+        assert_eq!(reader.poll().unwrap_err().reason, Reason::Signature);
+        let nobody = Reader::open(scene.dir(), Vec::new(), scene.folder.path().join("b"));
+        assert_eq!(
+            nobody.unwrap().poll().unwrap_err().reason,
+            Reason::Signature
+        );
+    }
+
+    #[test]
+    fn a_state_file_that_makes_no_sense_stops_the_start() {
+        let scene = Scene::new();
+        for text in ["", "7", "7 abc\n", "x 00\n"] {
+            let path = scene.folder.path().join("state");
+            std::fs::write(&path, text).unwrap();
+            let refused = Reader::open(scene.dir(), Vec::new(), path).unwrap_err();
+            assert!(
+                refused.to_string().contains("remembered generation"),
+                "{refused}"
+            );
+        }
+    }
+}
