@@ -1,1 +1,30 @@
 //! Answers DNS queries: zone files in, query bytes in, response bytes out.
+//!
+//! ```text
+//! query ─ request ─┬─ tailor (who asks?) ─┐
+//!                  └─ zone (RFC 1034) ────┴─ writer ─ response
+//! ```
+//!
+//! Pure: no socket, file, clock or thread. [`respond()`] is the one door for every transport; a
+//! [`Snapshot`] is built aside and swapped whole; [`Scratch`] belongs to one worker.
+
+mod answer;
+mod hash;
+pub mod name;
+mod rcode;
+pub mod rdata;
+mod request;
+mod respond;
+pub mod rtype;
+mod tailor;
+mod writer;
+mod zone;
+pub mod zonefile;
+
+pub use rcode::Rcode;
+pub use respond::{
+    DropReason, Limits, Meta, Outcome, PLAIN_PAYLOAD, Scratch, Snapshot, Summary, Transport,
+    UDP_PAYLOAD, respond,
+};
+pub use tailor::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, ZonesOnly};
+pub use zone::{Node, RrSet, Zone, Zones};

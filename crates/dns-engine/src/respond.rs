@@ -1,0 +1,357 @@
+//! The one door: query bytes in, response bytes out, the same for every transport.
+
+use std::net::SocketAddr;
+
+use crate::answer::{self, Reply};
+use crate::name::NameBuffer;
+use crate::request::{self, Asked, Edns, HEADER, OPTION_NSID, OPTION_SUBNET, Request};
+use crate::tailor::{Client, Tailor, Tailored, ZonesOnly};
+use crate::writer::{Suffixes, Writer};
+use crate::zone::Zones;
+use crate::{rcode::Rcode, rtype};
+
+/// Aliases followed in one answer; longer chains in a zone file are refused.
+pub(crate) const CHAIN_MAX: usize = 8;
+/// Largest UDP answer by default: it passes unfragmented almost everywhere (DNS flag day 2020).
+pub const UDP_PAYLOAD: u16 = 1232;
+/// Answer size without EDNS (RFC 1035 §4.2.1), and the least a client can ask for (RFC 6891 §6.2.3).
+pub const PLAIN_PAYLOAD: u16 = 512;
+/// Longest server identifier, so that question and OPT always fit in 512 octets.
+const NSID_MAX: usize = 128;
+/// Header, longest question, OPT, longest client subnet and server identifier: every answer has room for these.
+const ROOM_MIN: usize = HEADER + 255 + 4 + 11 + 8 + 16 + 4 + NSID_MAX;
+
+/// Everything an answer is made from: built aside, frozen, swapped whole.
+pub struct Snapshot {
+    /// The static zones.
+    pub zones: Zones,
+    /// The per-client answers.
+    pub tailor: Box<dyn Tailor>,
+    /// Sizes and identity.
+    pub limits: Limits,
+}
+
+impl Snapshot {
+    /// Zones and per-client answers with default limits.
+    pub fn new(zones: Zones, tailor: impl Tailor + 'static) -> Self {
+        Self {
+            zones,
+            tailor: Box::new(tailor),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Zones alone.
+    pub fn of_zones(zones: Zones) -> Self {
+        Self::new(zones, ZonesOnly)
+    }
+}
+
+/// What an operator may set about answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest UDP answer in octets; below 512 counts as 512.
+    pub udp_payload: u16,
+    /// The server's identifier (RFC 5001), at most 128 octets of it; `None` keeps it off.
+    pub nsid: Option<Box<[u8]>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            udp_payload: UDP_PAYLOAD,
+            nsid: None,
+        }
+    }
+}
+
+/// What the transport knows about a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// The address it was sent to.
+    pub local: SocketAddr,
+    /// Decides the size limit.
+    pub transport: Transport,
+    /// Unix time in seconds.
+    pub now: u64,
+}
+
+/// How a query came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams: the answer may be truncated.
+    Udp,
+    /// A stream: up to 65,535 octets.
+    Tcp,
+}
+
+/// What to do with a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The first n octets of the output are the answer.
+    Send(usize),
+    /// Say nothing.
+    Drop(DropReason),
+}
+
+/// Why a query gets no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// Shorter than a header: there is no identifier to answer to.
+    TooShort,
+    /// It is an answer itself; answering would let two servers talk for ever.
+    IsResponse,
+    /// The output buffer cannot hold the smallest answer; give it 512 octets or more.
+    NoRoom,
+}
+
+/// Buffers of one worker, reused from query to query, and what the last answer was.
+pub struct Scratch {
+    qname: NameBuffer,
+    pub(crate) chain: NameBuffer,
+    pub(crate) tailored: Tailored,
+    suffixes: Suffixes,
+    summary: Summary,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scratch {
+    /// Allocates everything that queries will need.
+    pub fn new() -> Self {
+        Self {
+            qname: NameBuffer::new(),
+            chain: NameBuffer::new(),
+            tailored: Tailored::new(),
+            suffixes: Suffixes::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// What the last answer was, for counters.
+    pub fn summary(&self) -> Summary {
+        self.summary
+    }
+}
+
+/// Facts about an answer that counters want.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The response code.
+    pub rcode: Rcode,
+    /// The type asked; 0 if there was no readable question.
+    pub rtype: u16,
+    /// The query carried a client subnet.
+    pub subnet: bool,
+    /// The tailor answered, not the zone.
+    pub tailored: bool,
+    /// The answer was cut (TC).
+    pub truncated: bool,
+}
+
+/// Answers one query into `out`, which should hold 65,535 octets for TCP and the payload limit for UDP.
+///
+/// Never panics and, once `scratch` is warm, never allocates.
+pub fn respond(
+    snapshot: &Snapshot,
+    query: &[u8],
+    meta: &Meta,
+    scratch: &mut Scratch,
+    out: &mut [u8],
+) -> Outcome {
+    scratch.summary = Summary::default();
+    let request = match request::read(query, &mut scratch.qname) {
+        Ok(request) => request,
+        Err(reason) => return Outcome::Drop(reason),
+    };
+    if out.len() < ROOM_MIN {
+        return Outcome::Drop(DropReason::NoRoom);
+    }
+    let question_end = request.question.map_or(HEADER, |asked| asked.end);
+    out[..HEADER].fill(0);
+    out[HEADER..question_end].copy_from_slice(&query[HEADER..question_end]);
+
+    let nsid = snapshot
+        .limits
+        .nsid
+        .as_deref()
+        .filter(|_| request.edns.is_some_and(|edns| edns.nsid));
+    let opt = request.edns.map(|edns| Opt {
+        edns,
+        nsid: nsid.map(|id| &id[..id.len().min(NSID_MAX)]),
+    });
+    let limit = size_limit(&request, &snapshot.limits, meta.transport).min(out.len());
+    let room = limit - opt.as_ref().map_or(0, Opt::length);
+    let mut reply = Reply {
+        writer: Writer::new(out, question_end, room, &mut scratch.suffixes),
+        rcode: Rcode::NOERROR,
+        authoritative: false,
+        truncated: false,
+        scope: 0,
+        tailored: false,
+    };
+    match (request.fault, request.question) {
+        (Some(fault), _) => reply.rcode = fault,
+        (None, None) => reply.rcode = Rcode::FORMERR,
+        (None, Some(asked)) => {
+            let client = Client {
+                source: meta.source.ip().to_canonical(),
+                subnet: request.edns.and_then(|edns| edns.subnet?.client()),
+            };
+            let name = scratch.qname.as_slice();
+            match refusal(asked) {
+                Some(rcode) => reply.rcode = rcode,
+                None => answer::answer(
+                    snapshot,
+                    name,
+                    asked.rtype,
+                    &client,
+                    &mut scratch.tailored,
+                    &mut scratch.chain,
+                    &mut reply,
+                ),
+            }
+        }
+    }
+    scratch.summary = Summary {
+        rcode: reply.rcode,
+        rtype: request.question.map_or(0, |asked| asked.rtype),
+        subnet: request.edns.is_some_and(|edns| edns.subnet.is_some()),
+        tailored: reply.tailored,
+        truncated: reply.truncated,
+    };
+    let (length, counts) = (reply.writer.length(), reply.writer.counts());
+    let (rcode, authoritative, truncated, scope) = (
+        reply.rcode,
+        reply.authoritative,
+        reply.truncated,
+        reply.scope,
+    );
+
+    let header = Header {
+        rcode,
+        authoritative,
+        truncated,
+        counts,
+        opt: opt.is_some(),
+    };
+    header.write(&request, out);
+    Outcome::Send(opt.map_or(length, |opt| {
+        opt.write(rcode, scope, &snapshot.limits, out, length)
+    }))
+}
+
+/// Questions that are turned down whatever the name.
+fn refusal(asked: Asked) -> Option<Rcode> {
+    const IN: u16 = 1;
+    match (asked.class, asked.rtype) {
+        // Transfers are off until zones can be configured for them.
+        (IN, rtype::AXFR | rtype::IXFR) => Some(Rcode::REFUSED),
+        (IN, rtype::MAILA | rtype::MAILB) => Some(Rcode::NOTIMP),
+        // Never types of a question (RFC 6891 §6.1.1, RFC 8945 §4.2, RFC 9824 §3.5).
+        (IN, rtype::OPT | rtype::TSIG | rtype::TKEY | rtype::NXNAME) => Some(Rcode::FORMERR),
+        (IN, _) => None,
+        _ => Some(Rcode::REFUSED),
+    }
+}
+
+fn size_limit(request: &Request, limits: &Limits, transport: Transport) -> usize {
+    let limit = match (transport, request.edns) {
+        (Transport::Tcp, _) => u16::MAX,
+        (Transport::Udp, None) => PLAIN_PAYLOAD,
+        (Transport::Udp, Some(edns)) => edns.payload.min(limits.udp_payload).max(PLAIN_PAYLOAD),
+    };
+    usize::from(limit)
+}
+
+struct Header {
+    rcode: Rcode,
+    authoritative: bool,
+    truncated: bool,
+    counts: [u16; 3],
+    opt: bool,
+}
+
+impl Header {
+    /// Identifier, opcode and RD come from the query; RA, AD and CD are clear (RFC 4035 §3.1.6).
+    fn write(&self, request: &Request, out: &mut [u8]) {
+        let [id0, id1, flags, _] = request.head;
+        let kept = flags & 0b0111_1001; // opcode and RD
+        let set = 0x80 | u8::from(self.authoritative) << 2 | u8::from(self.truncated) << 1;
+        let [answer, authority, additional] = self.counts;
+        let additional = additional + u16::from(self.opt);
+        let low_rcode = (self.rcode.0 & 0xF) as u8;
+        out[..4].copy_from_slice(&[id0, id1, kept | set, low_rcode]);
+        let counts = [
+            u16::from(request.question.is_some()),
+            answer,
+            authority,
+            additional,
+        ];
+        for (place, count) in out[4..HEADER].as_chunks_mut::<2>().0.iter_mut().zip(counts) {
+            *place = count.to_be_bytes();
+        }
+    }
+}
+
+/// The OPT record of the answer (RFC 6891 §6.1): its room is set aside before anything else is written.
+struct Opt<'s> {
+    edns: Edns,
+    nsid: Option<&'s [u8]>,
+}
+
+impl Opt<'_> {
+    fn length(&self) -> usize {
+        let subnet = self
+            .edns
+            .subnet
+            .map_or(0, |subnet| 8 + subnet.address().len());
+        11 + subnet + self.nsid.map_or(0, |id| 4 + id.len())
+    }
+
+    /// Writes the record at `start` and returns where it ends.
+    fn write(
+        &self,
+        rcode: Rcode,
+        scope: u8,
+        limits: &Limits,
+        out: &mut [u8],
+        start: usize,
+    ) -> usize {
+        let mut at = start;
+        let mut put = |octets: &[u8]| {
+            out[at..at + octets.len()].copy_from_slice(octets);
+            at += octets.len();
+        };
+        put(&[0]);
+        put(&rtype::OPT.to_be_bytes());
+        put(&limits.udp_payload.max(PLAIN_PAYLOAD).to_be_bytes());
+        put(&[
+            (rcode.0 >> 4) as u8,
+            0,
+            u8::from(self.edns.dnssec_ok) << 7,
+            0,
+        ]);
+        put(&((self.length() - 11) as u16).to_be_bytes());
+        if let Some(subnet) = self.edns.subnet {
+            let address = subnet.address();
+            put(&OPTION_SUBNET.to_be_bytes());
+            put(&(4 + address.len() as u16).to_be_bytes());
+            put(&subnet.family.to_be_bytes());
+            put(&[subnet.source_len, subnet.scope(scope)]);
+            put(address);
+        }
+        if let Some(id) = self.nsid {
+            put(&OPTION_NSID.to_be_bytes());
+            put(&(id.len() as u16).to_be_bytes());
+            put(id);
+        }
+        at
+    }
+}

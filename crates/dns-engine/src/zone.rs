@@ -1,0 +1,362 @@
+//! Zones as they are served: frozen tables of lower-cased names, and the look-up of RFC 1034 §4.3.2
+//! with the wildcards of RFC 4592.
+//!
+//! Every empty non-terminal has a node of its own, so "does this name exist" is one probe; each node
+//! knows whether a delegation covers it, so an exact hit needs no second one.
+
+use std::sync::Arc;
+
+use crate::hash::NameMap;
+use crate::name;
+use crate::rtype;
+
+/// All records of one owner and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RrSet {
+    /// Type number, see [`rtype`](crate::rtype).
+    pub rtype: u16,
+    /// Seconds, below 2³¹ (RFC 2181 §8).
+    pub ttl: u32,
+    count: u16,
+    /// Each record's data behind its length in two octets.
+    data: Box<[u8]>,
+}
+
+impl RrSet {
+    /// The data of each record, names uncompressed.
+    pub fn rdatas(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.data[..];
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first_chunk::<2>()?;
+            let (data, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+            rest = after;
+            Some(data)
+        })
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+}
+
+/// One record on its way into a zone.
+pub(crate) struct Record {
+    pub(crate) owner: Vec<u8>,
+    pub(crate) rtype: u16,
+    pub(crate) ttl: u32,
+    pub(crate) data: Vec<u8>,
+}
+
+/// A name of a zone with its records; without any it is an empty non-terminal.
+#[derive(Debug, Default)]
+pub struct Node {
+    /// The owner in the case it was written; empty for an empty non-terminal.
+    owner: Box<[u8]>,
+    rrsets: Vec<RrSet>,
+    cut: Cut,
+}
+
+/// Where a node lies with respect to delegations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Cut {
+    /// The zone itself speaks for it.
+    #[default]
+    None,
+    /// The delegation point.
+    At,
+    /// Below a delegation point: glue, or hidden data.
+    Below,
+}
+
+impl Node {
+    /// The owner name in the case it was written.
+    pub fn owner(&self) -> &[u8] {
+        &self.owner
+    }
+
+    /// All RRsets of the name.
+    pub fn rrsets(&self) -> &[RrSet] {
+        &self.rrsets
+    }
+
+    /// The RRset of one type.
+    pub fn rrset(&self, rtype: u16) -> Option<&RrSet> {
+        self.rrsets.iter().find(|set| set.rtype == rtype)
+    }
+}
+
+/// One zone, frozen.
+#[derive(Debug)]
+pub struct Zone {
+    origin: Box<[u8]>,
+    nodes: NameMap<Node>,
+    soa: RrSet,
+    negative_ttl: u32,
+}
+
+/// What a zone knows about a name.
+pub(crate) enum Found<'z> {
+    /// The name exists, by itself or by a wildcard; maybe without records.
+    Node(&'z Node),
+    /// The name is at or below this delegation point.
+    Delegated(&'z Node),
+    /// The name is below this DNAME owner.
+    Renamed(&'z Node, &'z RrSet),
+    /// No such name.
+    Missing,
+}
+
+impl Zone {
+    /// Freezes checked records; `None` if there is no SOA at `origin`.
+    pub(crate) fn build(origin: &[u8], records: Vec<Record>) -> Option<Self> {
+        let origin: Box<[u8]> = name::lowered(origin).into();
+        let mut nodes = NameMap::<Node>::default();
+        for record in records {
+            let key = name::lowered(&record.owner);
+            add_ancestors(&mut nodes, &key, &origin);
+            let node = nodes.entry(key.into()).or_default();
+            if node.rrsets.is_empty() {
+                node.owner = record.owner.into();
+            }
+            let place = match node.rrsets.iter().position(|set| set.rtype == record.rtype) {
+                Some(place) => place,
+                None => {
+                    let (rtype, ttl) = (record.rtype, record.ttl);
+                    node.rrsets.push(RrSet {
+                        rtype,
+                        ttl,
+                        count: 0,
+                        data: Box::default(),
+                    });
+                    node.rrsets.len() - 1
+                }
+            };
+            node.rrsets[place].push(&record.data);
+        }
+        mark_delegations(&mut nodes, &origin);
+        let soa = nodes.get(&origin)?.rrset(rtype::SOA)?.clone();
+        let minimum = soa
+            .rdatas()
+            .next()?
+            .last_chunk::<4>()
+            .copied()
+            .map(u32::from_be_bytes)?;
+        Some(Self {
+            origin,
+            nodes,
+            negative_ttl: minimum.min(soa.ttl),
+            soa,
+        })
+    }
+
+    /// The lower-cased wire name of the zone.
+    pub fn origin(&self) -> &[u8] {
+        &self.origin
+    }
+
+    /// The start of authority.
+    pub fn soa(&self) -> &RrSet {
+        &self.soa
+    }
+
+    /// TTL of the SOA record in negative answers: min(SOA TTL, MINIMUM) (RFC 2308 §3).
+    pub fn negative_ttl(&self) -> u32 {
+        self.negative_ttl
+    }
+
+    /// The RRset at exactly this lower-cased wire name, glue included.
+    pub fn rrset(&self, owner: &[u8], rtype: u16) -> Option<&RrSet> {
+        self.nodes.get(owner)?.rrset(rtype)
+    }
+
+    /// Every name of the zone with its records, in no order; empty non-terminals left out.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| !node.rrsets.is_empty())
+    }
+
+    /// The name server that a delegation in this zone hands `name` (lower-cased) to: its owner.
+    pub fn delegation(&self, name: &[u8]) -> Option<&[u8]> {
+        match self.find(name) {
+            Found::Delegated(node) => Some(&node.owner),
+            _ => None,
+        }
+    }
+
+    /// The node at exactly this name, glue and hidden data included.
+    pub(crate) fn exact(&self, name: &[u8]) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
+    /// The node at exactly this name if the zone itself speaks for it.
+    pub(crate) fn authoritative(&self, name: &[u8]) -> Option<&Node> {
+        self.exact(name).filter(|node| node.cut == Cut::None)
+    }
+
+    /// Looks up a lower-cased name at or below the origin.
+    pub(crate) fn find(&self, name: &[u8]) -> Found<'_> {
+        match self.nodes.get(name) {
+            Some(node) if node.cut == Cut::None => Found::Node(node),
+            Some(node) if node.cut == Cut::At => Found::Delegated(node),
+            _ => self.find_from_above(name),
+        }
+    }
+
+    /// Walks down from the origin, so that a long invented name costs no more than the zone is deep.
+    fn find_from_above(&self, name: &[u8]) -> Found<'_> {
+        let mut starts = [0_u8; name::LABELS_MAX + 1];
+        let depth = label_starts(name, &mut starts);
+        let below_origin = depth - name::label_count(&self.origin).min(depth);
+        let mut encloser = &self.origin[..];
+        for &start in starts[..below_origin].iter().rev() {
+            let suffix = name.get(usize::from(start)..).unwrap_or(name::ROOT);
+            if let Some(renamed) = self.renamed(encloser) {
+                return renamed;
+            }
+            match self.nodes.get(suffix) {
+                Some(node) if node.cut == Cut::At => return Found::Delegated(node),
+                Some(_) => encloser = suffix,
+                None => return self.wildcard(encloser),
+            }
+        }
+        Found::Missing
+    }
+
+    fn renamed(&self, encloser: &[u8]) -> Option<Found<'_>> {
+        let node = self.nodes.get(encloser)?;
+        node.rrset(rtype::DNAME)
+            .map(|set| Found::Renamed(node, set))
+    }
+
+    /// The source of synthesis below the closest encloser (RFC 4592 §3.3.1).
+    fn wildcard(&self, encloser: &[u8]) -> Found<'_> {
+        let mut source = [0; name::NAME_MAX + 2];
+        let Some(place) = source.get_mut(2..2 + encloser.len()) else {
+            return Found::Missing;
+        };
+        place.copy_from_slice(encloser);
+        source[..2].copy_from_slice(b"\x01*");
+        self.nodes
+            .get(&source[..2 + encloser.len()])
+            .map_or(Found::Missing, Found::Node)
+    }
+}
+
+impl RrSet {
+    /// Adds a record; an identical one is dropped (RFC 2181 §5).
+    fn push(&mut self, data: &[u8]) {
+        if self.rdatas().any(|known| known == data) || self.count == u16::MAX {
+            return;
+        }
+        let mut all = std::mem::take(&mut self.data).into_vec();
+        all.extend_from_slice(&(data.len() as u16).to_be_bytes());
+        all.extend_from_slice(data);
+        self.data = all.into();
+        self.count += 1;
+    }
+}
+
+/// Gives every name between `owner` and the origin a node.
+fn add_ancestors(nodes: &mut NameMap<Node>, owner: &[u8], origin: &[u8]) {
+    for ancestor in name::suffixes(owner).skip(1) {
+        if ancestor.len() < origin.len() || nodes.contains_key(ancestor) {
+            return;
+        }
+        nodes.insert(ancestor.into(), Node::default());
+    }
+}
+
+/// Marks delegation points and everything below them.
+fn mark_delegations(nodes: &mut NameMap<Node>, origin: &[u8]) {
+    for (owner, node) in nodes.iter_mut() {
+        if node.rrset(rtype::NS).is_some() && **owner != *origin {
+            node.cut = Cut::At;
+        }
+    }
+    let covered = |owner: &[u8]| {
+        let ancestors = name::suffixes(owner).skip(1);
+        ancestors
+            .take_while(|ancestor| ancestor.len() > origin.len())
+            .any(|ancestor| nodes.get(ancestor).is_some_and(|node| node.cut == Cut::At))
+    };
+    let hidden: Vec<Box<[u8]>> = nodes
+        .keys()
+        .filter(|owner| covered(owner))
+        .cloned()
+        .collect();
+    for owner in hidden {
+        if let Some(node) = nodes.get_mut(&owner) {
+            node.cut = Cut::Below;
+        }
+    }
+}
+
+/// Writes where each label of `name` starts; returns how many there are, the root not counted.
+fn label_starts(name: &[u8], starts: &mut [u8; name::LABELS_MAX + 1]) -> usize {
+    let (mut at, mut count) = (0, 0);
+    while let Some(&length @ 1..) = name.get(at) {
+        let Some(start) = starts.get_mut(count) else {
+            break;
+        };
+        *start = at as u8;
+        at += 1 + usize::from(length);
+        count += 1;
+    }
+    count
+}
+
+/// All zones of a server, found by the deepest origin. Each is shared, so that a new snapshot with one
+/// changed zone, or with another release, costs nothing for the rest.
+#[derive(Debug, Clone, Default)]
+pub struct Zones {
+    zones: NameMap<Arc<Zone>>,
+    /// Bit n: some origin has n labels, so only those suffixes are probed.
+    depths: u128,
+}
+
+impl Zones {
+    /// No zone at all: every query is refused.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a zone; hands it back if its name is taken.
+    pub fn insert(&mut self, zone: impl Into<Arc<Zone>>) -> Result<(), Arc<Zone>> {
+        let zone = zone.into();
+        if self.zones.contains_key(zone.origin()) {
+            return Err(zone);
+        }
+        self.depths |= 1 << name::label_count(zone.origin()).min(name::LABELS_MAX);
+        self.zones.insert(zone.origin.clone(), zone);
+        Ok(())
+    }
+
+    /// The deepest zone at or above a lower-cased wire name.
+    pub fn find(&self, name: &[u8]) -> Option<&Zone> {
+        let mut depth = name::label_count(name);
+        for suffix in name::suffixes(name) {
+            if self.depths >> depth.min(name::LABELS_MAX) & 1 == 1
+                && let Some(zone) = self.zones.get(suffix)
+            {
+                return Some(zone);
+            }
+            depth = depth.saturating_sub(1);
+        }
+        None
+    }
+
+    /// The zone of exactly this lower-cased wire name.
+    pub fn exact(&self, origin: &[u8]) -> Option<&Zone> {
+        self.zones.get(origin).map(Arc::as_ref)
+    }
+
+    /// Every zone, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Zone> {
+        self.zones.values().map(Arc::as_ref)
+    }
+
+    /// True if no zone is loaded.
+    pub fn is_empty(&self) -> bool {
+        self.zones.is_empty()
+    }
+}
