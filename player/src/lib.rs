@@ -2,7 +2,11 @@
 
 pub mod connection;
 pub mod dns;
+pub mod flow;
+pub mod location;
 pub mod name;
 pub mod order;
+pub mod pace;
 pub mod race;
 pub mod resolve;
+pub mod session;
