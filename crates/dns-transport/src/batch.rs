@@ -1,0 +1,318 @@
+//! Many datagrams per system call: `recvmmsg` and `sendmmsg` behind a safe face.
+//!
+//! The kernel is given pointers into boxed arrays that this struct owns, never moves and never resizes.
+
+#![allow(
+    unsafe_code,
+    reason = "the batched system calls have no safe form; each block says why it is sound"
+)]
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Datagrams per system call: with 64 the call's own cost is below a twentieth of a query's.
+pub(crate) const BATCH: usize = 64;
+/// Longest query taken; real ones stay below 512 octets.
+pub(crate) const QUERY_MAX: usize = 2048;
+/// Longest answer over UDP, whatever the client says it takes.
+pub(crate) const ANSWER_MAX: usize = 4096;
+/// Room for one control message with the address that was asked (`in6_pktinfo` is the larger, 40 octets).
+const CONTROL: usize = 64;
+
+/// Control messages must be aligned like their header.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; CONTROL]);
+
+/// Buffers for one batch. It stays on the thread that made it.
+pub(crate) struct Batch {
+    queries: Box<[[u8; QUERY_MAX]]>,
+    answers: Box<[[u8; ANSWER_MAX]]>,
+    sources: Box<[libc::sockaddr_storage]>,
+    controls: Box<[Control]>,
+    receive_slices: Box<[libc::iovec]>,
+    send_slices: Box<[libc::iovec]>,
+    received: Box<[libc::mmsghdr]>,
+    /// The first `queued` are answers to send.
+    sending: Box<[libc::mmsghdr]>,
+    queued: usize,
+    /// The socket tells the address that was asked.
+    with_local: bool,
+}
+
+/// One received datagram and the room for its answer.
+pub(crate) struct Slot<'b> {
+    pub(crate) query: &'b [u8],
+    pub(crate) source: Option<SocketAddr>,
+    pub(crate) local: Option<IpAddr>,
+    /// The datagram was longer than `QUERY_MAX`; `query` is its beginning.
+    pub(crate) cut: bool,
+    pub(crate) answer: &'b mut [u8],
+}
+
+impl Batch {
+    /// `with_local`: the socket has IP_PKTINFO or IPV6_RECVPKTINFO set, for a wildcard bind.
+    pub(crate) fn new(with_local: bool) -> Self {
+        // SAFETY: all-zero octets are a valid value of these plain C structs (null pointers, zero lengths).
+        let (storage, slice, header): (libc::sockaddr_storage, libc::iovec, libc::mmsghdr) =
+            unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+        let mut batch = Self {
+            queries: vec![[0; QUERY_MAX]; BATCH].into(),
+            answers: vec![[0; ANSWER_MAX]; BATCH].into(),
+            sources: vec![storage; BATCH].into(),
+            controls: vec![Control([0; CONTROL]); BATCH].into(),
+            receive_slices: vec![slice; BATCH].into(),
+            send_slices: vec![slice; BATCH].into(),
+            received: vec![header; BATCH].into(),
+            sending: vec![header; BATCH].into(),
+            queued: 0,
+            with_local,
+        };
+        for index in 0..BATCH {
+            batch.receive_slices[index] = libc::iovec {
+                iov_base: batch.queries[index].as_mut_ptr().cast(),
+                iov_len: QUERY_MAX,
+            };
+            let header = &mut batch.received[index].msg_hdr;
+            header.msg_name = (&raw mut batch.sources[index]).cast();
+            header.msg_iov = &raw mut batch.receive_slices[index];
+            header.msg_iovlen = 1;
+            if with_local {
+                header.msg_control = (&raw mut batch.controls[index]).cast();
+            }
+        }
+        batch
+    }
+
+    /// Waits for the first datagram and takes what else is there; returns how many.
+    /// Zero-length datagrams count, as does a socket that was shut down.
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.queued = 0;
+        for message in &mut self.received {
+            message.msg_hdr.msg_namelen =
+                mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            message.msg_hdr.msg_controllen = if self.with_local { CONTROL } else { 0 };
+            message.msg_hdr.msg_flags = 0;
+        }
+        // SAFETY: `received` holds BATCH headers whose pointers lead to live boxed arrays of the lengths
+        // stated; nothing else touches them during the call; the descriptor is borrowed, so open.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.received.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_WAITFORONE as _,
+                std::ptr::null_mut(),
+            )
+        };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// The datagram at `index`, below what `receive` returned.
+    pub(crate) fn slot(&mut self, index: usize) -> Slot<'_> {
+        let message = &self.received[index];
+        let length = (message.msg_len as usize).min(QUERY_MAX);
+        let local = if self.with_local {
+            local_address(&message.msg_hdr)
+        } else {
+            None
+        };
+        Slot {
+            query: &self.queries[index][..length],
+            // The kernel leaves no address if there was no datagram, only the end of the socket.
+            source: if message.msg_hdr.msg_namelen == 0 {
+                None
+            } else {
+                read_address(&self.sources[index])
+            },
+            local,
+            cut: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            answer: &mut self.answers[index],
+        }
+    }
+
+    /// Lines up the first `length` octets of slot `index`'s answer for its source, from the address asked.
+    pub(crate) fn queue(&mut self, index: usize, length: usize) {
+        let place = self.queued;
+        if place >= BATCH {
+            return;
+        }
+        self.queued += 1;
+        self.send_slices[place] = libc::iovec {
+            iov_base: self.answers[index].as_mut_ptr().cast(),
+            iov_len: length.min(ANSWER_MAX),
+        };
+        // Name and control message of the query serve the answer as they are.
+        let mut header = self.received[index].msg_hdr;
+        header.msg_iov = &raw mut self.send_slices[place];
+        header.msg_iovlen = 1;
+        header.msg_flags = 0;
+        if self.with_local {
+            forget_interface(&mut header);
+        }
+        self.sending[place] = libc::mmsghdr {
+            msg_hdr: header,
+            msg_len: 0,
+        };
+    }
+
+    /// Sends what is queued without ever waiting; returns how many the kernel did not take.
+    pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
+        let (mut done, mut failed) = (0, 0);
+        while done < self.queued {
+            let rest = &mut self.sending[done..self.queued];
+            // SAFETY: `rest` are headers filled by `queue`: their pointers lead into live boxed arrays,
+            // their lengths are within them; the descriptor is borrowed, so open.
+            let count = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    rest.as_mut_ptr(),
+                    rest.len() as libc::c_uint,
+                    libc::MSG_DONTWAIT as _,
+                )
+            };
+            match usize::try_from(count) {
+                Ok(count @ 1..) => done += count,
+                _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+                // The first of the rest could not be sent: a full queue or an unreachable client.
+                // It is lost, as datagrams may be; the others get their own chance.
+                _ => {
+                    done += 1;
+                    failed += 1;
+                }
+            }
+        }
+        self.queued = 0;
+        failed
+    }
+}
+
+/// Reads the address the kernel wrote.
+fn read_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that this is a `sockaddr_in`, which is smaller than the storage
+            // and needs no stricter alignment.
+            let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
+            Some(SocketAddrV4::new(ip, u16::from_be(address.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, for `sockaddr_in6`.
+            let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(address.sin6_addr.s6_addr);
+            let port = u16::from_be(address.sin6_port);
+            Some(SocketAddrV6::new(ip, port, address.sin6_flowinfo, address.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// The first control message as (level, type, start of its data), if it has room for `T`.
+fn control_data<T>(header: &libc::msghdr, level: i32, kind: i32) -> Option<*mut T> {
+    // SAFETY: the header's control pointer and length describe a live, aligned buffer, which is all that
+    // the macro reads to find the first message; it returns null if there is none.
+    let first = unsafe { libc::CMSG_FIRSTHDR(header) };
+    if first.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a whole `cmsghdr` lies inside the control buffer.
+    let message = unsafe { &*first };
+    // SAFETY: pure arithmetic on a size.
+    let needed = unsafe { libc::CMSG_LEN(mem::size_of::<T>() as u32) } as usize;
+    let fits = message.cmsg_len >= needed && header.msg_controllen >= needed;
+    if message.cmsg_level != level || message.cmsg_type != kind || !fits {
+        return None;
+    }
+    // SAFETY: `first` points to a message long enough to have data behind its header.
+    Some(unsafe { libc::CMSG_DATA(first) }.cast())
+}
+
+/// The address a datagram was sent to.
+fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
+    if let Some(info) = control_data::<libc::in_pktinfo>(header, libc::IPPROTO_IP, libc::IP_PKTINFO)
+    {
+        // SAFETY: `control_data` checked kind and length; the read copes with any alignment.
+        let info = unsafe { info.read_unaligned() };
+        return Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
+    }
+    let info = control_data::<libc::in6_pktinfo>(header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO)?;
+    // SAFETY: as above.
+    let info = unsafe { info.read_unaligned() };
+    Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into())
+}
+
+/// Keeps the address that was asked as the sender's, but lets the routes choose the way back;
+/// link-local addresses mean nothing without their interface and keep it.
+fn forget_interface(header: &mut libc::msghdr) {
+    if let Some(info) = control_data::<libc::in_pktinfo>(header, libc::IPPROTO_IP, libc::IP_PKTINFO)
+    {
+        // SAFETY: `control_data` checked kind and length; nothing else refers to the buffer.
+        unsafe {
+            let mut value = info.read_unaligned();
+            value.ipi_ifindex = 0;
+            info.write_unaligned(value);
+        }
+    }
+    let info = control_data::<libc::in6_pktinfo>(header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO);
+    if let Some(info) = info {
+        // SAFETY: as above.
+        unsafe {
+            let mut value = info.read_unaligned();
+            if !Ipv6Addr::from(value.ipi6_addr.s6_addr).is_unicast_link_local() {
+                value.ipi6_ifindex = 0;
+                info.write_unaligned(value);
+            }
+        }
+    }
+}
+
+/// Asks the kernel to tell the address each datagram was sent to (RFC 3542 §6.2 for IPv6).
+pub(crate) fn report_local_address(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    let (level, option) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO)
+    };
+    set_option(socket, level, option, 1)
+}
+
+/// Answers never carry "don't fragment": path MTU messages can be forged (RFC 9715 §3.1, appendix A).
+pub(crate) fn ignore_path_mtu(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    if v6 {
+        set_option(
+            socket,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_OMIT,
+        )
+    } else {
+        set_option(
+            socket,
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_OMIT,
+        )
+    }
+}
+
+fn set_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+    let value = MaybeUninit::new(value);
+    // SAFETY: pointer and length describe one live `c_int`; the descriptor is borrowed, so open.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            value.as_ptr().cast(),
+            mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

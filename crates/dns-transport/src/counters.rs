@@ -1,0 +1,158 @@
+//! Counters that only one worker writes, summed by whoever reads them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number in a cache line of its worker.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// For the one writer: no locked instruction, as nobody else writes.
+    pub(crate) fn add(&self, count: usize) {
+        self.0
+            .store(self.0.load(Relaxed).wrapping_add(count as u64), Relaxed);
+    }
+
+    /// For counters that several tasks share; once per batch, not per query.
+    pub(crate) fn add_shared(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The counters of one UDP worker; 128 octets apart, as processors fetch cache lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct UdpCounters {
+    pub(crate) batches: Counter,
+    pub(crate) received: Counter,
+    pub(crate) answered: Counter,
+    pub(crate) silent: Counter,
+    pub(crate) refused_port: Counter,
+    pub(crate) oversized: Counter,
+    pub(crate) send_failed: Counter,
+    pub(crate) receive_failed: Counter,
+    pub(crate) panics: Counter,
+}
+
+/// What a UDP listener did since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UdpTotals {
+    /// Calls that brought at least one datagram.
+    pub batches: u64,
+    /// Datagrams received.
+    pub received: u64,
+    /// Answers handed to the kernel.
+    pub answered: u64,
+    /// Queries the answerer said nothing to.
+    pub silent: u64,
+    /// Datagrams from ports that are no clients.
+    pub refused_port: u64,
+    /// Datagrams larger than any query.
+    pub oversized: u64,
+    /// Answers the kernel did not take.
+    pub send_failed: u64,
+    /// Failed receive calls.
+    pub receive_failed: u64,
+    /// Panics of the answerer; each cost one batch.
+    pub panics: u64,
+}
+
+/// Reads the counters of a UDP listener; cheap to clone, for a metrics collector.
+#[derive(Debug, Clone)]
+pub struct UdpReader(pub(crate) Arc<[UdpCounters]>);
+
+impl UdpReader {
+    /// The sum over all workers.
+    pub fn totals(&self) -> UdpTotals {
+        let sum =
+            |field: fn(&UdpCounters) -> &Counter| self.0.iter().map(|one| field(one).read()).sum();
+        UdpTotals {
+            batches: sum(|one| &one.batches),
+            received: sum(|one| &one.received),
+            answered: sum(|one| &one.answered),
+            silent: sum(|one| &one.silent),
+            refused_port: sum(|one| &one.refused_port),
+            oversized: sum(|one| &one.oversized),
+            send_failed: sum(|one| &one.send_failed),
+            receive_failed: sum(|one| &one.receive_failed),
+            panics: sum(|one| &one.panics),
+        }
+    }
+}
+
+/// Connections are spread over this many cells, so that busy ones seldom share a cache line.
+const TCP_CELLS: usize = 16;
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct TcpCell {
+    pub(crate) queries: Counter,
+    pub(crate) answered: Counter,
+    pub(crate) closed: Counter,
+    pub(crate) timed_out: Counter,
+    pub(crate) malformed: Counter,
+}
+
+/// Counters of a TCP listener: made by the caller, who may read them while it runs.
+#[derive(Debug, Clone, Default)]
+pub struct TcpCounters {
+    pub(crate) accept: Arc<AcceptCounters>,
+    cells: Arc<[TcpCell; TCP_CELLS]>,
+}
+
+/// Written by the accept loop alone.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct AcceptCounters {
+    pub(crate) accepted: Counter,
+    pub(crate) turned_away: Counter,
+    pub(crate) failed: Counter,
+}
+
+/// What a TCP listener did since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TcpTotals {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections closed at once, because of a cap.
+    pub turned_away: u64,
+    /// Failed accept calls.
+    pub accept_failed: u64,
+    /// Queries read.
+    pub queries: u64,
+    /// Answers written.
+    pub answered: u64,
+    /// Connections that ended; `accepted - closed` are open.
+    pub closed: u64,
+    /// Of these, by a deadline.
+    pub timed_out: u64,
+    /// Of these, as the peer sent what is no query.
+    pub malformed: u64,
+}
+
+impl TcpCounters {
+    pub(crate) fn cell(&self, connection: u64) -> &TcpCell {
+        &self.cells[connection as usize % TCP_CELLS]
+    }
+
+    /// The sum over all connections.
+    pub fn totals(&self) -> TcpTotals {
+        let sum =
+            |field: fn(&TcpCell) -> &Counter| self.cells.iter().map(|one| field(one).read()).sum();
+        TcpTotals {
+            accepted: self.accept.accepted.read(),
+            turned_away: self.accept.turned_away.read(),
+            accept_failed: self.accept.failed.read(),
+            queries: sum(|one| &one.queries),
+            answered: sum(|one| &one.answered),
+            closed: sum(|one| &one.closed),
+            timed_out: sum(|one| &one.timed_out),
+            malformed: sum(|one| &one.malformed),
+        }
+    }
+}
