@@ -1,5 +1,6 @@
 //! The MP4 file of a description: written box by box with `mp4-atom`, read without trusting a byte.
 
+pub mod adts;
 mod boxes;
 mod read;
 mod write;

@@ -35,7 +35,7 @@ pub struct VideoTrack {
 }
 
 /// The sound of a description.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AudioTrack {
     /// AudioSpecificConfig.
     pub config: Vec<u8>,
