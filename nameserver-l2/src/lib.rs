@@ -1,1 +1,27 @@
 //! Second level: a token to a live edge set in A and AAAA records.
+//!
+//! ```text
+//! query ─ door ─ dns-engine ─ tailor ─ token opened ─ server_set ─ rendezvous ─► A, AAAA
+//!                               ▲                         ▲
+//!        inputs (zones, services, keys)          view (live table) ◄── probe (RTSP OPTIONS)
+//!                                                         ◄── release
+//! ```
+
+pub mod check;
+pub mod config;
+mod door;
+pub mod explain;
+mod health;
+mod inputs;
+mod metrics;
+mod probe;
+mod rendezvous;
+mod server;
+pub mod server_set;
+pub mod tailor;
+pub mod view;
+mod zone_files;
+
+pub use config::Config;
+pub use metrics::Counters;
+pub use server::{Running, start};

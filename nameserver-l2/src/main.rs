@@ -1,2 +1,108 @@
-//! Second level: a token to a live edge set in A and AAAA records.
-fn main() {}
+//! Command line of the second-level name server; see the library for what it does.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nameserver_l2::{Config, check, start};
+use service::shutdown::Shutdown;
+
+/// Second-level name server: turns tokens into the addresses of live edges.
+#[derive(Parser)]
+#[command(name = "nameserver-l2", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves until SIGTERM or SIGINT.
+    Run {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Reads everything a start would read and reports every finding.
+    Check {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// One JSON object on the last line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says what a token gets and why.
+    Explain {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// The token, or its whole name.
+        #[arg(long)]
+        token: String,
+        /// The client's network; the second level answers everyone alike.
+        #[arg(long)]
+        client: Option<String>,
+        /// One JSON object on the last line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    service::logs::init("nameserver-l2");
+    match execute(Arguments::parse().command).await {
+        Ok(code) => code,
+        Err(error) => service::fail(&error),
+    }
+}
+
+async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { config } => {
+            let running = start(Config::load(&config)?, Shutdown::on_signals()).await?;
+            for address in &running.dns {
+                println!("listening udp {address}\nlistening tcp {address}");
+            }
+            println!("listening admin {}\nready", running.admin);
+            running.wait().await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { config, json } => {
+            let report = check::check(&Config::load(&config)?);
+            report.show();
+            if json {
+                println!("{}", report.to_json());
+            }
+            Ok(if report.errors() == 0 {
+                ExitCode::SUCCESS
+            } else {
+                service::EXIT_FINDINGS.into()
+            })
+        }
+        Command::Explain {
+            config,
+            token,
+            client,
+            json,
+        } => {
+            let (report, explainer) = check::explainer(&Config::load(&config)?);
+            report.show();
+            let explanation = explainer
+                .explain(&token, client.as_deref())
+                .map_err(anyhow::Error::msg)?;
+            if json {
+                println!("{}", serde_json::to_string(&explanation)?);
+            } else {
+                println!("{explanation}");
+            }
+            let good = explanation.decoded == "ok" && explanation.rcode == "NOERROR";
+            Ok(if good {
+                ExitCode::SUCCESS
+            } else {
+                service::EXIT_FINDINGS.into()
+            })
+        }
+    }
+}

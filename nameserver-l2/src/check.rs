@@ -1,0 +1,37 @@
+//! Looking at a configuration without serving it: `check` and `explain` on the command line.
+
+use std::sync::Arc;
+
+use service::diagnostic::Report;
+
+use crate::config::Config;
+use crate::explain::Explainer;
+use crate::inputs::Inputs;
+use crate::view::View;
+
+/// Reads everything a start would read and reports all that is wrong or odd. No release yet is no finding.
+pub fn check(config: &Config) -> Report {
+    load(config).0
+}
+
+/// What a start would serve, for `explain`; every edge counts as live. The report has what is wrong.
+pub fn explainer(config: &Config) -> (Report, Explainer) {
+    load(config)
+}
+
+fn load(config: &Config) -> (Report, Explainer) {
+    let mut inputs = Inputs::new(config.clone());
+    let news = inputs.look();
+    let mut report = Report::default();
+    for (_, refused) in news.refused {
+        report.extend(refused.findings);
+    }
+    let view = Arc::new(View::new(config.probe));
+    if let Some(plan) = news.plan {
+        view.adopt(plan);
+    }
+    let (_, tokens, odd) = inputs.snapshot(&view, &Arc::default());
+    report.extend(odd.findings);
+    let services = inputs.services().cloned();
+    (report, Explainer::new(tokens, view, services))
+}

@@ -1,0 +1,182 @@
+//! What the operator sets: where to listen, where the files are, how edges are probed. Everything has a default that runs
+//! on loopback; zones, services, keys and releases are in files of their own, re-read while running.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use service::config::ConfigError;
+
+/// Most addresses in one answer: eight AAAA records and a token fit into 512 octets.
+pub const ANSWERS_MAX: usize = 8;
+
+/// The configuration of one second-level name server (TOML, unknown keys refused).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Addresses to answer on, UDP and TCP on each; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Where metrics, health and `explain` are served over HTTP.
+    pub admin: SocketAddr,
+    /// UDP threads for each address; 0 means one for each core.
+    pub workers: usize,
+    /// Zone files, or folders of `*.zone` files. Those that `services` names as token zones hold tokens.
+    pub zones: Vec<PathBuf>,
+    /// Which zones are token zones, their TTL, and the profile of each service (TOML).
+    pub services: PathBuf,
+    /// Folder that the mapmaker publishes releases to.
+    pub releases: PathBuf,
+    /// Public keys that releases have to be signed with; one of them is enough.
+    pub trusted_key: PathBuf,
+    /// Remembers the highest generation accepted, so that no older one is taken after a restart.
+    pub state: PathBuf,
+    /// Keys that open tokens; the first level reads the same file.
+    pub token_keys: PathBuf,
+    /// Addresses in an answer at most, 1 to 8.
+    pub answers: usize,
+    /// TTL of addresses in seconds, where `services` says nothing about the token zone.
+    pub ttl: u32,
+    /// Region for tokens whose region and placement the map no longer knows; without it they get SERVFAIL.
+    pub default_region: Option<String>,
+    /// How edges are probed.
+    pub probe: Probe,
+}
+
+/// RTSP OPTIONS probes of every edge address.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Probe {
+    /// Milliseconds from one probe of an address to the next.
+    pub interval_ms: u64,
+    /// Milliseconds that connecting and answering may take together.
+    pub timeout_ms: u64,
+    /// Good probes in a row that make a dead address live again.
+    pub rise: u32,
+    /// Failed probes in a row that make a live address dead.
+    pub fall: u32,
+}
+
+impl Default for Config {
+    /// Loopback, with the worked example's ports and the files beside the configuration.
+    fn default() -> Config {
+        Config {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5302))],
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9302)),
+            workers: 0,
+            zones: vec!["zones".into()],
+            services: "zones/services.toml".into(),
+            releases: "run/releases".into(),
+            trusted_key: "run/release.pub".into(),
+            state: "run/nameserver-l2.state".into(),
+            token_keys: "run/token-keys.toml".into(),
+            answers: 3,
+            ttl: 10,
+            default_region: None,
+            probe: Probe::default(),
+        }
+    }
+}
+
+impl Default for Probe {
+    /// A dead edge leaves the answers after two failed probes: within three seconds.
+    fn default() -> Probe {
+        Probe {
+            interval_ms: 1000,
+            timeout_ms: 800,
+            rise: 2,
+            fall: 2,
+        }
+    }
+}
+
+impl Probe {
+    /// From one probe of an address to the next; never below ten milliseconds.
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms.max(10))
+    }
+
+    /// What one probe may take.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms.max(1))
+    }
+}
+
+impl Config {
+    /// Reads a configuration file; relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// An unreadable file, TOML that does not parse, an unknown key or a value of the wrong type, each with file, line
+    /// and column.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let mut config: Config = service::config::load(path)?;
+        let files = [
+            &mut config.services,
+            &mut config.releases,
+            &mut config.trusted_key,
+            &mut config.state,
+            &mut config.token_keys,
+        ];
+        for file in files.into_iter().chain(&mut config.zones) {
+            *file = service::config::beside(path, file);
+        }
+        Ok(config)
+    }
+
+    /// UDP threads for each address, with 0 resolved to the number of cores.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            workers => workers,
+        }
+    }
+
+    /// Addresses in an answer, within 1 and [`ANSWERS_MAX`].
+    pub fn answer_count(&self) -> usize {
+        self.answers.clamp(1, ANSWERS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deployed_example_is_read_and_its_paths_are_beside_it() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nameserver-l2.toml");
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.listen, Config::default().listen);
+        assert_eq!(config.admin, Config::default().admin);
+        assert!(
+            config.zones.iter().all(|zone| zone.is_file()),
+            "{:?}",
+            config.zones
+        );
+        assert!(config.services.is_file());
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named() {
+        let error = service::config::parse::<Config>("l2.toml", "[probe]\nintervall_ms = 5\n");
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.starts_with("l2.toml:2:1: error: unknown field `intervall_ms`"),
+            "{text}"
+        );
+        assert!(text.ends_with("(did you mean `interval_ms`?)"), "{text}");
+    }
+
+    #[test]
+    fn the_answer_count_stays_within_its_bounds() {
+        for (written, expected) in [(0, 1), (3, 3), (99, ANSWERS_MAX)] {
+            assert_eq!(
+                Config {
+                    answers: written,
+                    ..Config::default()
+                }
+                .answer_count(),
+                expected
+            );
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Everything the server is told by files: watched, read aside, and taken over part by part; a part that is wrong stays as
+//! it was, with a report.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use distribution::{keys, release};
+use dns_engine::{Snapshot, name};
+use route_token::KeyRing;
+use service::diagnostic::{Diagnostic, Report, Severity};
+use service::watch;
+use traffic_map::Map;
+use traffic_map::services::{self, Services};
+
+use crate::config::Config;
+use crate::metrics::Counters;
+use crate::server_set::Plan;
+use crate::tailor::{TokenZone, Tokens};
+use crate::view::View;
+use crate::zone_files::ZoneFiles;
+
+/// The blob of a release that holds the map.
+const MAP_BLOB: &str = "map";
+
+/// What one poll found.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Sources whose new version is in force, by their metric label.
+    pub(crate) adopted: Vec<&'static str>,
+    /// Sources whose new version is refused, and why.
+    pub(crate) refused: Vec<(&'static str, Report)>,
+    /// The snapshot has to be built anew.
+    pub(crate) snapshot: bool,
+    /// A release to adopt.
+    pub(crate) plan: Option<Plan>,
+}
+
+/// The files, and the last good version of each.
+pub(crate) struct Inputs {
+    config: Config,
+    zone_files: ZoneFiles,
+    services_file: watch::File,
+    services: Option<Services>,
+    keys_file: watch::File,
+    keys: Option<KeyRing>,
+    trusted_file: watch::File,
+    /// None until there are keys to trust, and while the state file makes no sense.
+    reader: Option<release::Reader>,
+}
+
+impl Inputs {
+    /// Starts watching; nothing is read yet.
+    pub(crate) fn new(config: Config) -> Inputs {
+        Inputs {
+            zone_files: ZoneFiles::new(config.zones.clone()),
+            services_file: watch::File::new(&config.services),
+            services: None,
+            keys_file: watch::File::new(&config.token_keys),
+            keys: None,
+            trusted_file: watch::File::new(&config.trusted_key),
+            reader: None,
+            config,
+        }
+    }
+
+    /// Reads what has changed.
+    pub(crate) fn poll(&mut self) -> News {
+        let mut news = self.poll_texts();
+        let outcome = self.poll_release();
+        news.release(outcome);
+        news
+    }
+
+    /// Reads everything once, for a single look: leaves alone what a running server remembers.
+    pub(crate) fn look(&mut self) -> News {
+        let mut news = self.poll_texts();
+        let (folder, default) = (&self.config.releases, self.config.default_region.as_deref());
+        let outcome = match keys::read_public_keys(&self.config.trusted_key) {
+            Err(error) => Err(whole(&self.config.trusted_key, error.to_string())),
+            Ok(trusted) => match release::load(folder, &trusted) {
+                Err(refused) if refused.reason == release::Reason::Missing => Ok(None),
+                Err(refused) => Err(release_report(&refused)),
+                Ok(release) => match plan(&release, default) {
+                    Ok(plan) => Ok(Some(plan)),
+                    Err(error) => Err(whole(folder, error)),
+                },
+            },
+        };
+        news.release(outcome);
+        news
+    }
+
+    fn poll_texts(&mut self) -> News {
+        let mut news = News::default();
+        let mut report = Report::default();
+        if self.zone_files.poll(&mut report) {
+            news.adopt("zones");
+        }
+        news.refuse("zones", report);
+        match poll(&mut self.services_file, parse_services) {
+            Some(Ok(services)) => {
+                self.services = Some(services);
+                news.adopt("services");
+            }
+            Some(Err(report)) => news.refuse("services", report),
+            None => {}
+        }
+        match poll(&mut self.keys_file, parse_keys) {
+            Some(Ok(keys)) => {
+                self.keys = Some(keys);
+                news.adopt("token_keys");
+            }
+            Some(Err(report)) => news.refuse("token_keys", report),
+            None => {}
+        }
+        news
+    }
+
+    fn poll_release(&mut self) -> Result<Option<Plan>, Report> {
+        let path = self.config.trusted_key.clone();
+        match self.trusted_file.poll() {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let trusted =
+                    keys::read_public_keys(&path).map_err(|e| whole(&path, e.to_string()))?;
+                let Config {
+                    releases, state, ..
+                } = &self.config;
+                let reader = release::Reader::open(releases, trusted, state);
+                self.reader = Some(reader.map_err(|refused| release_report(&refused))?);
+            }
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+        let Some(reader) = &mut self.reader else {
+            return Ok(None);
+        };
+        let default = self.config.default_region.as_deref();
+        match reader.poll_checked(|release| plan(release, default)) {
+            Ok(found) => Ok(found.map(|(_, plan)| plan)),
+            Err(refused) => Err(release_report(&refused)),
+        }
+    }
+
+    /// The snapshot that follows from the good versions, and what is odd about them together.
+    pub(crate) fn snapshot(
+        &mut self,
+        view: &Arc<View>,
+        counters: &Arc<Counters>,
+    ) -> (Snapshot, Arc<Tokens>, Report) {
+        let mut report = Report::default();
+        let zones = self.zone_files.zones(&mut report);
+        let mut token_zones = Vec::new();
+        for zone in zones.iter() {
+            let text = name::text(zone.origin());
+            let Some(ttl) = self.token_ttl(&text) else {
+                report.push(warning(
+                    &self.config.services,
+                    format!("zone {text} is loaded, and no service has its tokens there"),
+                ));
+                continue;
+            };
+            let keys = self.keys.as_ref().map(|ring| ring.zone(&text));
+            token_zones.push(TokenZone {
+                origin: zone.origin().into(),
+                keys,
+                ttl,
+            });
+        }
+        let services = self.services.iter().flat_map(|services| &services.services);
+        for service in services.clone() {
+            if !token_zones
+                .iter()
+                .any(|zone| name::text(&zone.origin) == service.tokens)
+            {
+                let (service, zone) = (&service.name, &service.tokens);
+                let message =
+                    format!("service `{service}` has its tokens in {zone}, which is not loaded");
+                report.push(warning(&self.config.services, message));
+            }
+        }
+        let profiles = services
+            .filter_map(|service| Some((service.id, service.profile.clone()?)))
+            .collect();
+        let tokens = Arc::new(Tokens::new(
+            token_zones,
+            profiles,
+            self.config.answer_count(),
+            view.clone(),
+            counters.clone(),
+        ));
+        (Snapshot::new(zones, Shared(tokens.clone())), tokens, report)
+    }
+
+    /// The TTL of a token zone; `None` for a zone that is none. While the services are unknown, every zone is one.
+    fn token_ttl(&self, zone: &str) -> Option<u32> {
+        let Some(services) = &self.services else {
+            return Some(self.config.ttl);
+        };
+        let table = services.token_zones.iter().find(|table| table.zone == zone);
+        let used = services
+            .services
+            .iter()
+            .any(|service| service.tokens == zone);
+        match table {
+            Some(table) => Some(table.ttl.unwrap_or(self.config.ttl)),
+            None if used => Some(self.config.ttl),
+            None => None,
+        }
+    }
+
+    /// The services, for names in `explain`.
+    pub(crate) fn services(&self) -> Option<&Services> {
+        self.services.as_ref()
+    }
+}
+
+impl News {
+    fn adopt(&mut self, source: &'static str) {
+        self.adopted.push(source);
+        self.snapshot = true;
+    }
+
+    fn refuse(&mut self, source: &'static str, report: Report) {
+        if !report.is_empty() {
+            self.refused.push((source, report));
+        }
+    }
+
+    fn release(&mut self, outcome: Result<Option<Plan>, Report>) {
+        match outcome {
+            Ok(plan) => {
+                if plan.is_some() {
+                    self.adopted.push("release");
+                }
+                self.plan = plan;
+            }
+            Err(report) => self.refuse("release", report),
+        }
+    }
+}
+
+/// One set of tokens serves queries, `explain` and the tests.
+struct Shared(Arc<Tokens>);
+
+impl dns_engine::Tailor for Shared {
+    fn tailor(
+        &self,
+        question: &dns_engine::Question<'_>,
+        client: &dns_engine::Client,
+        answer: &mut dns_engine::Tailored,
+    ) -> dns_engine::Verdict {
+        self.0.tailor(question, client, answer)
+    }
+}
+
+fn plan(release: &release::Release, default_region: Option<&str>) -> Result<Plan, String> {
+    let bytes = release.blob(MAP_BLOB).ok_or("it has no map")?;
+    let map = Map::decode(bytes).map_err(|error| format!("its map cannot be used: {error}"))?;
+    if map.edges().is_empty() {
+        return Err("its map has no edge at all".to_owned());
+    }
+    Ok(Plan::new(
+        release.generation,
+        release.built_at,
+        map,
+        default_region,
+    ))
+}
+
+fn poll<T>(
+    file: &mut watch::File,
+    parse: impl FnOnce(&str, &str) -> Result<T, Report>,
+) -> Option<Result<T, Report>> {
+    match file.poll() {
+        Ok(None) => None,
+        Ok(Some(text)) => Some(parse(&file.path().display().to_string(), &text)),
+        Err(error) => Some(Err(unreadable(file.path(), &error))),
+    }
+}
+
+fn parse_services(file: &str, text: &str) -> Result<Services, Report> {
+    services::parse(file, text).map_err(|findings| Report {
+        findings: findings
+            .into_iter()
+            .map(|finding| Diagnostic {
+                file: finding.file,
+                line: finding.line,
+                column: finding.column,
+                severity: match finding.severity {
+                    traffic_map::Severity::Error => Severity::Error,
+                    traffic_map::Severity::Warning => Severity::Warning,
+                },
+                message: finding.message,
+                hint: finding.hint,
+            })
+            .collect(),
+    })
+}
+
+fn parse_keys(file: &str, text: &str) -> Result<KeyRing, Report> {
+    KeyRing::from_toml(text)
+        .map_err(|error| Diagnostic::error(file, error.line, error.column, error.message).into())
+}
+
+fn release_report(refused: &release::Refused) -> Report {
+    let message = match refused.generation {
+        Some(generation) => format!("release {generation} refused: {}", refused.reason),
+        None => refused.reason.to_string(),
+    };
+    whole(&refused.dir, message)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Report {
+    whole(path, format!("cannot be read: {error}"))
+}
+
+fn whole(path: &Path, message: String) -> Report {
+    Diagnostic::error(path.display().to_string(), 0, 0, message).into()
+}
+
+fn warning(path: &PathBuf, message: String) -> Diagnostic {
+    let severity = Severity::Warning;
+    Diagnostic {
+        severity,
+        ..Diagnostic::error(path.display().to_string(), 0, 0, message)
+    }
+}

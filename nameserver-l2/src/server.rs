@@ -1,0 +1,218 @@
+//! The running server: sockets, the snapshot they answer from, and the tasks that follow files and probe edges.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use dns_engine::Snapshot;
+use dns_transport::{counters::TcpCounters, tcp, udp};
+use prometheus::IntCounterVec;
+use service::diagnostic::{Report, Severity};
+use service::{admin, shutdown::Shutdown, watch::POLL_INTERVAL};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::door::Door;
+use crate::explain::{self, Explainer};
+use crate::inputs::Inputs;
+use crate::metrics::{self, Counters};
+use crate::probe;
+use crate::view::View;
+
+/// How often to look for a port that is free for UDP and TCP alike, when any will do.
+const PORT_TRIES: usize = 20;
+
+/// The bound addresses of a server that answers, and its end.
+#[derive(Debug)]
+pub struct Running {
+    /// UDP and TCP, in the order of the configuration.
+    pub dns: Vec<SocketAddr>,
+    /// Metrics, health, `explain`.
+    pub admin: SocketAddr,
+    udp: Vec<udp::UdpHandle>,
+    tasks: JoinSet<()>,
+    shutdown: Shutdown,
+}
+
+impl Running {
+    /// Returns when the shutdown has been fired and the last answers are sent.
+    ///
+    /// # Errors
+    /// When a task of the server panicked.
+    pub async fn wait(mut self) -> anyhow::Result<()> {
+        self.shutdown.wait().await;
+        self.udp.iter().for_each(udp::UdpHandle::shutdown);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a task of the server failed")?;
+        }
+        tokio::task::spawn_blocking(move || self.udp.into_iter().for_each(udp::UdpHandle::stop))
+            .await
+            .context("the UDP workers could not be joined")
+    }
+}
+
+/// Reads everything, binds everything and starts to answer. What cannot be read is reported and waited for; until then
+/// its names get REFUSED or SERVFAIL.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
+    let registry = service::metrics::registry("nameserver-l2");
+    let (counters, view) = (
+        Arc::<Counters>::default(),
+        Arc::new(View::new(config.probe)),
+    );
+    let reloads = metrics::register(&registry, &counters, &view).context("metrics")?;
+    let (follower, current) =
+        Follower::new(config.clone(), view.clone(), counters.clone(), reloads);
+
+    let door = Door { current, counters };
+    let (mut udp, mut dns, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
+    for listen in &config.listen {
+        let (handle, listener) = bind(*listen, config.worker_count(), &door)?;
+        dns.push(handle.local());
+        udp.push(handle);
+        let (door, shutdown) = (door.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let until = async move { shutdown.wait().await };
+            let limits = tcp::TcpLimits::default();
+            let served = tcp::serve(listener, door, limits, TcpCounters::default(), until).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "TCP ended");
+            }
+        });
+    }
+    let routes = explain::routes(follower.explainer.clone());
+    let admin = admin::serve(config.admin, registry, routes, shutdown.clone())?;
+    tasks.spawn(probe::run(view, config.probe, shutdown.clone()));
+    tasks.spawn(follower.run(shutdown.clone()));
+    Ok(Running {
+        dns,
+        admin,
+        udp,
+        tasks,
+        shutdown,
+    })
+}
+
+/// Binds UDP and TCP to the same address. Port 0: a port that is free for both.
+fn bind(
+    listen: SocketAddr,
+    workers: usize,
+    door: &Door,
+) -> anyhow::Result<(udp::UdpHandle, TcpListener)> {
+    let mut tries = if listen.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        let handle = udp::spawn(listen, workers, door)
+            .with_context(|| format!("UDP {listen} cannot be bound"))?;
+        match tcp::bind(handle.local()) {
+            Ok(listener) => return Ok((handle, listener)),
+            Err(error) if tries <= 1 => {
+                return Err(error).with_context(|| format!("TCP {listen} cannot be bound"));
+            }
+            Err(_) => tries -= 1,
+        }
+    }
+}
+
+/// Follows the files and swaps what they lead to.
+struct Follower {
+    inputs: Inputs,
+    view: Arc<View>,
+    counters: Arc<Counters>,
+    reloads: IntCounterVec,
+    current: Arc<ArcSwap<Snapshot>>,
+    explainer: Arc<ArcSwap<Explainer>>,
+}
+
+impl Follower {
+    /// Reads everything once.
+    fn new(
+        config: Config,
+        view: Arc<View>,
+        counters: Arc<Counters>,
+        reloads: IntCounterVec,
+    ) -> (Follower, Arc<ArcSwap<Snapshot>>) {
+        let mut inputs = Inputs::new(config);
+        let (snapshot, tokens, _) = inputs.snapshot(&view, &counters);
+        let current = Arc::new(ArcSwap::from_pointee(snapshot));
+        let explainer = Explainer::new(tokens, view.clone(), None);
+        let explainer = Arc::new(ArcSwap::from_pointee(explainer));
+        let mut follower = Follower {
+            inputs,
+            view,
+            counters,
+            reloads,
+            current: current.clone(),
+            explainer,
+        };
+        follower.follow();
+        // A start beside a bad release: the reader then has the one before.
+        follower.follow();
+        (follower, current)
+    }
+
+    async fn run(mut self, shutdown: Shutdown) {
+        while !shutdown.is_set() {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            }
+            let followed = tokio::task::spawn_blocking(move || {
+                self.follow();
+                self
+            });
+            match followed.await {
+                Ok(follower) => self = follower,
+                Err(error) => {
+                    // What is in force keeps serving; only news no longer arrive.
+                    tracing::error!(%error, "following the files failed");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self) {
+        let news = self.inputs.poll();
+        if let Some(plan) = news.plan {
+            tracing::info!(
+                generation = plan.generation,
+                edges = plan.map.edges().len(),
+                "new release"
+            );
+            self.view.adopt(plan);
+        }
+        if news.snapshot {
+            let (snapshot, tokens, odd) = self.inputs.snapshot(&self.view, &self.counters);
+            log(&odd);
+            self.current.store(Arc::new(snapshot));
+            let services = self.inputs.services().cloned();
+            self.explainer.store(Arc::new(Explainer::new(
+                tokens,
+                self.view.clone(),
+                services,
+            )));
+        }
+        for source in news.adopted {
+            self.reloads.with_label_values(&[source, "adopted"]).inc();
+            tracing::info!(source, "serving the new version");
+        }
+        for (source, report) in news.refused {
+            self.reloads.with_label_values(&[source, "refused"]).inc();
+            tracing::error!(source, "refused; what was served before goes on");
+            log(&report);
+        }
+    }
+}
+
+fn log(report: &Report) {
+    for finding in &report.findings {
+        match finding.severity {
+            Severity::Error => tracing::error!("{finding}"),
+            Severity::Warning => tracing::warn!("{finding}"),
+        }
+    }
+}

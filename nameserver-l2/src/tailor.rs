@@ -1,0 +1,141 @@
+//! The program's part of an answer: a name one label below a token zone is opened as a token, and becomes addresses.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dns_engine::{Client, Question, Tailor, Tailored, Verdict, name, rtype};
+use route_token::{LENGTH, Payload, ZoneKeys};
+
+use crate::metrics::Counters;
+use crate::server_set::{Family, Rules, ServerSet};
+use crate::view::{Table, View};
+
+/// One zone whose names are tokens.
+#[derive(Debug)]
+pub struct TokenZone {
+    /// Lower-cased wire name.
+    pub origin: Box<[u8]>,
+    /// What its tokens are opened with; `None` while no key ring could be read.
+    pub keys: Option<ZoneKeys>,
+    /// TTL of its addresses in seconds.
+    pub ttl: u32,
+}
+
+/// Answers tokens. Frozen, but for the live table that it reads through [`View`].
+#[derive(Debug)]
+pub struct Tokens {
+    zones: Vec<TokenZone>,
+    /// Profiles of the services that have one, by service id, ascending.
+    profiles: Vec<(u16, String)>,
+    answers: usize,
+    view: Arc<View>,
+    counters: Arc<Counters>,
+}
+
+impl Tokens {
+    /// `profiles` are service ids with the format that the service's edges have to serve.
+    pub fn new(
+        mut zones: Vec<TokenZone>,
+        mut profiles: Vec<(u16, String)>,
+        answers: usize,
+        view: Arc<View>,
+        counters: Arc<Counters>,
+    ) -> Tokens {
+        zones.sort_by(|a, b| a.origin.cmp(&b.origin));
+        profiles.sort();
+        Tokens {
+            zones,
+            profiles,
+            answers,
+            view,
+            counters,
+        }
+    }
+
+    /// The token zones, by name.
+    pub fn zones(&self) -> &[TokenZone] {
+        &self.zones
+    }
+
+    /// The token zone of a name that is exactly one label below it, and that label. Lower-cased wire name.
+    pub fn find<'n>(&self, name: &'n [u8]) -> Option<(&TokenZone, &'n [u8])> {
+        let label = name::labels(name).next()?;
+        let parent = name::parent(name)?;
+        let at = self
+            .zones
+            .binary_search_by(|zone| (*zone.origin).cmp(parent))
+            .ok()?;
+        Some((self.zones.get(at)?, label))
+    }
+
+    /// What a token's service demands of the choice.
+    pub fn rules(&self, payload: &Payload) -> Rules<'_> {
+        let at = self
+            .profiles
+            .binary_search_by_key(&payload.service, |(id, _)| *id);
+        let profile = at.ok().and_then(|at| self.profiles.get(at));
+        Rules {
+            profile: profile.map(|(_, profile)| profile.as_str()),
+            answers: self.answers,
+        }
+    }
+
+    /// The server set of a token.
+    pub fn choose<'p>(&'p self, table: &'p Table, payload: &Payload, family: Family) -> ServerSet {
+        table
+            .plan
+            .choose(&table.live, payload, family, &self.rules(payload))
+    }
+}
+
+impl Tailor for Tokens {
+    fn tailor(&self, question: &Question<'_>, _: &Client, answer: &mut Tailored) -> Verdict {
+        let Some((zone, label)) = self.find(question.name) else {
+            return Verdict::Zone;
+        };
+        let Some(keys) = &zone.keys else {
+            // It could be a good token: nobody may remember that it does not exist.
+            return if label.len() == LENGTH {
+                Verdict::ServFail
+            } else {
+                Verdict::Zone
+            };
+        };
+        let opened = keys.open(label);
+        self.counters.token(opened.as_ref().err().copied());
+        // What is no token gets the zone's answer: NXDOMAIN, to all alike, unless the zone has the name.
+        let Ok(payload) = opened else {
+            return Verdict::Zone;
+        };
+        let Some(family) = family_of(question.rtype) else {
+            return Verdict::NoData;
+        };
+        let table = self.view.table();
+        let Some(table) = table.as_deref() else {
+            self.counters.answer(None);
+            return Verdict::ServFail;
+        };
+        let set = self.choose(table, &payload, family);
+        self.counters.answer(Some(set.why));
+        answer.set_ttl(zone.ttl);
+        for address in set.addresses() {
+            match address {
+                IpAddr::V4(v4) => answer.a(*v4),
+                IpAddr::V6(v6) => answer.aaaa(*v6),
+            }
+        }
+        match set.region {
+            Some(_) if set.addresses().is_empty() => Verdict::NoData,
+            Some(_) => Verdict::Answer,
+            None => Verdict::ServFail,
+        }
+    }
+}
+
+fn family_of(rtype: u16) -> Option<Family> {
+    match rtype {
+        rtype::A => Some(Family::V4),
+        rtype::AAAA => Some(Family::V6),
+        _ => None,
+    }
+}

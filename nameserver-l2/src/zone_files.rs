@@ -1,0 +1,141 @@
+//! The zone files on disk, watched: a changed one is parsed aside, and takes the place of the old one only if it is right.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dns_engine::{Zone, Zones, name, zonefile};
+use service::diagnostic::{Diagnostic, Report};
+use service::watch;
+
+/// All zone files of a configuration.
+#[derive(Debug)]
+pub(crate) struct ZoneFiles {
+    places: Vec<PathBuf>,
+    files: BTreeMap<PathBuf, Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    file: watch::File,
+    zone: Option<Arc<Zone>>,
+    missing: u8,
+}
+
+/// Polls that a file of a folder has to be missing for until it counts as removed: some editors move it away first.
+const MISSING_POLLS: u8 = 2;
+
+impl ZoneFiles {
+    /// `places` are files, or folders of `*.zone` files. Nothing is read yet.
+    pub(crate) fn new(places: Vec<PathBuf>) -> ZoneFiles {
+        ZoneFiles {
+            places,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Looks for changes: true when some zone was added, replaced or removed. What is wrong goes to `report`; a zone whose
+    /// new file is wrong stays as it was.
+    pub(crate) fn poll(&mut self, report: &mut Report) -> bool {
+        let found = self.find(report);
+        let mut changed = false;
+        for path in &found {
+            let watched = self.files.entry(path.clone()).or_insert_with(|| Watched {
+                file: watch::File::new(path),
+                zone: None,
+                missing: 0,
+            });
+            watched.missing = 0;
+            match watched.file.poll() {
+                Ok(None) => {}
+                Ok(Some(text)) => match parse(path, &text) {
+                    Ok(zone) => {
+                        watched.zone = Some(Arc::new(zone));
+                        changed = true;
+                    }
+                    Err(findings) => report.extend(findings),
+                },
+                Err(error) => report.push(whole(path, format!("cannot be read: {error}"))),
+            }
+        }
+        self.files.retain(|path, watched| {
+            watched.missing += u8::from(!found.contains(path));
+            let keep = watched.missing < MISSING_POLLS;
+            changed |= !keep && watched.zone.is_some();
+            keep
+        });
+        changed
+    }
+
+    /// The files of all places.
+    fn find(&self, report: &mut Report) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for place in &self.places {
+            if !place.is_dir() {
+                found.push(place.clone());
+                continue;
+            }
+            match list(place) {
+                Ok(files) => found.extend(files),
+                // Which files are there is unknown, so none is given up.
+                Err(error) => {
+                    report.push(whole(place, format!("cannot be listed: {error}")));
+                    found.extend(
+                        self.files
+                            .keys()
+                            .filter(|file| file.starts_with(place))
+                            .cloned(),
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    /// The zones as they are now. Two files for one zone are a finding; the first one by file name serves.
+    pub(crate) fn zones(&self, report: &mut Report) -> Zones {
+        let mut zones = Zones::new();
+        for (path, watched) in &self.files {
+            let Some(zone) = &watched.zone else { continue };
+            if let Err(zone) = zones.insert(zone.clone()) {
+                let message = format!("another file holds the zone {}", name::text(zone.origin()));
+                report.push(whole(path, message));
+            }
+        }
+        zones
+    }
+}
+
+fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "zone")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Zone, Vec<Diagnostic>> {
+    zonefile::parse(&path.display().to_string(), text, None).map_err(|findings| {
+        let diagnostic = |finding: zonefile::Finding| {
+            let (line, column) = (finding.line as usize, finding.column as usize);
+            let diagnostic = Diagnostic::error(finding.file, line, column, finding.message);
+            if finding.hint.is_empty() {
+                diagnostic
+            } else {
+                diagnostic.with_hint(finding.hint)
+            }
+        };
+        findings.into_iter().map(diagnostic).collect()
+    })
+}
+
+fn whole(path: &Path, message: String) -> Diagnostic {
+    Diagnostic::error(path.display().to_string(), 0, 0, message)
+}
