@@ -101,6 +101,25 @@ impl<'t> Findings<'t> {
         });
     }
 
+    /// A warning at a known line and column, for files that are read line by line.
+    pub(crate) fn at(&mut self, line: usize, column: usize, message: String) {
+        let file = self.file.to_owned();
+        let severity = Severity::Warning;
+        self.all.push(Finding {
+            file,
+            line,
+            column,
+            severity,
+            message,
+            hint: None,
+        });
+    }
+
+    /// Everything found, in the order it was found.
+    pub(crate) fn into_inner(self) -> Vec<Finding> {
+        self.all
+    }
+
     /// Line and column, both from 1, of a byte offset.
     pub(crate) fn place(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..offset).unwrap_or(self.text);

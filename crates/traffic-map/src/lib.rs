@@ -9,11 +9,14 @@
 //! Ranges, not a trie: half of the routing table nests, RFC 7871 §7.2.1 wants tailored answers that
 //! never overlap, and with disjoint ranges the ECS scope is arithmetic (`subnet`). This crate is pure.
 
+pub mod build;
 mod coarse;
+pub mod diff;
 pub mod finding;
 mod format;
 mod map;
 mod placement;
+pub mod prefixes;
 mod ranges;
 pub mod services;
 pub mod subnet;

@@ -42,7 +42,7 @@ pub struct PlacementView<'a> {
 
 impl<'a> PlacementView<'a> {
     /// The choices with SRV priority and weight.
-    pub fn ranked(&self) -> impl Iterator<Item = Ranked> + 'a {
+    pub fn ranked(self) -> impl Iterator<Item = Ranked> + use<'a> {
         let mut fallbacks = 0;
         self.choices.iter().map(move |choice| {
             if choice.share == 0 {

@@ -22,6 +22,21 @@ impl Subnet {
         Subnet { address, len }
     }
 
+    /// Its first and last address.
+    pub fn bounds(self) -> (IpAddr, IpAddr) {
+        let normal = self.normalized();
+        let last = match normal.address {
+            IpAddr::V4(address) => {
+                IpAddr::V4(Ipv4Addr::from(u32::from(address) | !mask32(normal.len)))
+            }
+            IpAddr::V6(address) => {
+                let rest = u128::MAX.checked_shr(u32::from(normal.len)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from(u128::from(address) | rest))
+            }
+        };
+        (normal.address, last)
+    }
+
     /// The same network with the bits past `len` cleared and `len` within its family.
     pub fn normalized(self) -> Subnet {
         match self.address {
