@@ -150,12 +150,12 @@ impl Depacketizer {
         }
     }
 
-    /// The stream has ended: everything held comes out, and the last unit even without its marker.
+    /// The stream has ended: everything held comes out; a last unit without its marker is incomplete.
     pub fn finish(&mut self) {
         while !self.held.is_empty() {
             self.skip_gap(0);
         }
-        self.finish_unit(false);
+        self.finish_unit(true);
     }
 
     /// Totals since the start.
