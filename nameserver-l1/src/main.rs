@@ -1,2 +1,102 @@
-//! First level: the client's network to a placement to tokens in SRV records.
-fn main() {}
+//! `nameserver-l1`: serves, checks its files, or explains an answer.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use nameserver_l1::{Config, commands::{self, Offline}};
+use service::{EXIT_FINDINGS, shutdown::Shutdown};
+use traffic_map::Subnet;
+
+/// First-level name server: answers SRV queries with tokens, by the client's place in the traffic map.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    Run {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Report everything that is wrong with the configuration, zones, services, keys and release.
+    Check {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// One JSON object on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell what a client is answered, and why.
+    Explain {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// The client's network or address, such as 198.51.100.0/24.
+        #[arg(long)]
+        client: Subnet,
+        /// The service's name or owner.
+        #[arg(long)]
+        service: String,
+        /// One JSON object on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    service::logs::init("nameserver-l1");
+    let done = match Arguments::parse().command {
+        Command::Run { config } => run(&config),
+        Command::Check { config, json } => return check(&config, json),
+        Command::Explain { config, client, service, json } => {
+            explain(&config, client, &service, json)
+        }
+    };
+    done.map_or_else(|error| service::fail(&error), |()| ExitCode::SUCCESS)
+}
+
+#[tokio::main]
+async fn run(config: &std::path::Path) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let running = nameserver_l1::start(config, Shutdown::on_signals()).await?;
+    for address in &running.dns {
+        println!("listening udp {address}\nlistening tcp {address}");
+    }
+    println!("listening admin {}\nready", running.admin);
+    running.wait().await
+}
+
+fn check(config: &std::path::Path, json: bool) -> ExitCode {
+    let report = commands::check(config);
+    if json {
+        println!("{}", report.to_json());
+    } else {
+        report.show();
+    }
+    match report.errors() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(EXIT_FINDINGS),
+    }
+}
+
+fn explain(
+    config: &std::path::Path,
+    client: Subnet,
+    service: &str,
+    json: bool,
+) -> anyhow::Result<()> {
+    let offline = Offline::open(config)?;
+    let explanation = offline.explain(service, client).map_err(anyhow::Error::msg)?;
+    if json {
+        println!("{}", serde_json::to_string(&explanation)?);
+    } else {
+        print!("{explanation}");
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The commands that look and do not serve: `check` and `explain`.
+
+use std::{path::Path, sync::Arc};
+
+use dns_engine::Snapshot;
+use service::diagnostic::{Diagnostic, Report, Severity};
+use traffic_map::Subnet;
+
+use crate::{
+    adoption::Adoption,
+    checks::cross_check,
+    config::Config,
+    explain::{Explanation, explain},
+    inputs::Inputs,
+    metrics::Metrics,
+    routing::Routing,
+    world::World,
+};
+
+/// Everything that can be found wrong without serving: the configuration, every zone, the services, the
+/// release, the keys, and what does not fit together. What is merely not there yet is a warning.
+pub fn check(config_file: &Path) -> Report {
+    let config = match Config::load(config_file) {
+        Ok(config) => config,
+        Err(error) => return error.diagnostic.into(),
+    };
+    let mut report = Report::default();
+    check_config(config_file, &config, &mut report);
+    let mut world = World::default();
+    for (source, version) in Inputs::look(&config) {
+        match version {
+            Ok(version) => world.set(&source, version),
+            Err(refused) => {
+                world.mark_unloaded(&source);
+                report.extend(refused.findings);
+            }
+        }
+    }
+    for path in [&config.token_keys, &config.trusted_key] {
+        if !path.exists() {
+            soften(&mut report, path);
+        }
+    }
+    if world.release.is_none() && report.errors() == 0 {
+        let folder = config.releases.display().to_string();
+        report.push(warning(folder, "no release yet: services answer with the zones' own records"));
+    }
+    if let Some(services) = &world.services {
+        report.extend(services.services.warnings.iter().cloned().map(crate::world::diagnostic));
+    }
+    if world.zones.is_empty() && world.unloaded.is_empty() {
+        let folder = config.zones.display().to_string();
+        report.push(Diagnostic::error(folder, 0, 0, "there is no zone file (NAME.zone) in it"));
+    }
+    report.extend(cross_check(&world).findings);
+    report
+}
+
+/// What a server with these files would serve, without serving it.
+pub struct Offline {
+    snapshot: Snapshot,
+    routing: Arc<Routing>,
+}
+
+impl Offline {
+    /// Reads the files; what a server would refuse is shown on standard error and left out.
+    ///
+    /// # Errors
+    /// A configuration that cannot be read.
+    pub fn open(config_file: &Path) -> anyhow::Result<Self> {
+        let config = Config::load(config_file)?;
+        let mut adoption = Adoption::default();
+        for (_, report) in adoption.take(Inputs::look(&config)).refused {
+            report.show();
+        }
+        let metrics = Metrics::register(&prometheus::Registry::new())?;
+        let (snapshot, routing) = adoption.world().build(&metrics);
+        Ok(Self { snapshot, routing })
+    }
+
+    /// Explains what a service (by name or owner) answers to a client network.
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn explain(&self, service: &str, client: Subnet) -> Result<Explanation, String> {
+        explain(&self.routing, &self.snapshot.zones, service, client)
+    }
+}
+
+fn check_config(file: &Path, config: &Config, report: &mut Report) {
+    let mut error = |message: String| {
+        report.push(Diagnostic::error(file.display().to_string(), 0, 0, message));
+    };
+    if config.listen.is_empty() {
+        error("`listen` is empty: nobody could ask this server".to_owned());
+    }
+    for (index, address) in config.listen.iter().enumerate() {
+        if address.port() != 0 && config.listen.iter().take(index).any(|other| other == address) {
+            error(format!("`listen` names {address} twice"));
+        }
+    }
+}
+
+/// A file that will be made later is no error.
+fn soften(report: &mut Report, path: &Path) {
+    let file = path.display().to_string();
+    for finding in report.findings.iter_mut().filter(|finding| finding.file == file) {
+        *finding = warning(
+            file.clone(),
+            "it is not there yet: services answer with the zones' own records",
+        );
+    }
+}
+
+fn warning(file: String, message: &str) -> Diagnostic {
+    Diagnostic { severity: Severity::Warning, ..Diagnostic::error(file, 0, 0, message) }
+}

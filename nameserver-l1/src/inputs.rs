@@ -1,0 +1,283 @@
+//! Watches every file the server is told things by, and reads what is new. Nothing here decides whether
+//! it is taken up: see `adoption`.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use distribution::{VerifyingKey, keys, release};
+use route_token::KeyRing;
+use service::{
+    diagnostic::{Diagnostic, Report},
+    watch::File,
+};
+use traffic_map::Map;
+
+use crate::{
+    config::Config,
+    routing::Release,
+    world::{self, Source, Version},
+};
+
+/// What was found new: a version that can be read, or why it cannot.
+pub type Arrival = (Source, Result<Version, Report>);
+
+/// The blob of a release that holds the map.
+const MAP_BLOB: &str = "map";
+/// Polls that a zone file has to be missing for until it counts as removed: some editors move it away first.
+const MISSING_POLLS: u8 = 2;
+
+/// The files, and what was seen of them.
+pub struct Inputs {
+    keys: File,
+    services: File,
+    zones: Zones,
+    releases: Releases,
+}
+
+impl Inputs {
+    /// Starts watching what the configuration names; nothing is read yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            keys: File::new(&config.token_keys),
+            services: File::new(&config.services),
+            zones: Zones {
+                folder: config.zones.clone(),
+                files: BTreeMap::new(),
+                unreadable: false,
+            },
+            releases: Releases {
+                folder: config.releases.clone(),
+                trusted: File::new(&config.trusted_key),
+                state: config.state.clone(),
+                keys: None,
+                reader: None,
+                told: None,
+            },
+        }
+    }
+
+    /// Everything that has changed since the last call.
+    pub fn poll(&mut self) -> Vec<Arrival> {
+        let mut arrivals = self.poll_texts();
+        arrivals.extend(self.releases.poll().map(|version| (Source::Release, version)));
+        arrivals
+    }
+
+    /// Everything as it is now, for a single look: leaves alone what a running server remembers.
+    pub fn look(config: &Config) -> Vec<Arrival> {
+        let mut arrivals = Self::new(config).poll_texts();
+        let release = match keys::read_public_keys(&config.trusted_key) {
+            Ok(trusted) => load(&config.releases, &trusted),
+            Err(error) => Some(Err(whole(&config.trusted_key, error.to_string()))),
+        };
+        arrivals.extend(release.map(|version| (Source::Release, version)));
+        arrivals
+    }
+
+    fn poll_texts(&mut self) -> Vec<Arrival> {
+        let mut arrivals = Vec::new();
+        let keys = poll(&mut self.keys, |file, text| {
+            Ok(Version::Keys(Arc::new(read_keys(file, &text)?)))
+        });
+        arrivals.extend(keys.map(|version| (Source::Keys, version)));
+        self.zones.poll(&mut arrivals);
+        let services = poll(&mut self.services, |file, text| {
+            Ok(Version::Services(Arc::new(world::read_services(file, text)?)))
+        });
+        arrivals.extend(services.map(|version| (Source::Services, version)));
+        arrivals
+    }
+}
+
+/// The release in force, if one has been published.
+fn load(folder: &Path, trusted: &[VerifyingKey]) -> Option<Result<Version, Report>> {
+    let release = match release::load(folder, trusted) {
+        Ok(release) => release,
+        Err(refused) if refused.reason == release::Reason::Missing => return None,
+        Err(refused) => return Some(Err(release_report(&refused))),
+    };
+    let (generation, built_at) = (release.generation, release.built_at);
+    Some(match decode(&release) {
+        Ok(map) => Ok(Version::Release(Arc::new(Release { generation, built_at, map }))),
+        Err(error) => Err(whole(folder, format!("release {generation} refused: {error}"))),
+    })
+}
+
+/// The name of the zone that a file holds: its own, without the ending.
+pub fn zone_name(path: &Path) -> Option<String> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".zone")?;
+    Some(format!("{}.", stem.trim_end_matches('.')))
+}
+
+fn poll(
+    file: &mut File,
+    read: impl FnOnce(&str, String) -> Result<Version, Report>,
+) -> Option<Result<Version, Report>> {
+    let text = match file.poll() {
+        Ok(text) => text?,
+        Err(error) => return Some(Err(unreadable(file.path(), &error))),
+    };
+    Some(read(&file.path().display().to_string(), text))
+}
+
+fn read_keys(file: &str, text: &str) -> Result<KeyRing, Report> {
+    KeyRing::from_toml(text).map_err(|error| {
+        Diagnostic::error(file, error.line, error.column, error.message).into()
+    })
+}
+
+/// A finding about a file or folder as a whole.
+pub fn unreadable(path: &Path, error: &io::Error) -> Report {
+    whole(path, format!("cannot be read: {error}"))
+}
+
+fn whole(path: &Path, message: String) -> Report {
+    Diagnostic::error(path.display().to_string(), 0, 0, message).into()
+}
+
+/// The folder of zone files.
+struct Zones {
+    folder: PathBuf,
+    files: BTreeMap<PathBuf, Watched>,
+    /// Said already.
+    unreadable: bool,
+}
+
+struct Watched {
+    file: File,
+    missing: u8,
+}
+
+impl Zones {
+    fn poll(&mut self, arrivals: &mut Vec<Arrival>) {
+        let listed = match list(&self.folder) {
+            Ok(listed) => listed,
+            Err(error) => {
+                // The zones stay: a folder that cannot be read says nothing about them.
+                if !std::mem::replace(&mut self.unreadable, true) {
+                    let source = Source::Zone(self.folder.clone());
+                    arrivals.push((source, Err(unreadable(&self.folder, &error))));
+                }
+                return;
+            }
+        };
+        if std::mem::take(&mut self.unreadable) {
+            arrivals.push((Source::Zone(self.folder.clone()), Ok(Version::ZoneGone)));
+        }
+        for path in &listed {
+            let watched = self.files.entry(path.clone()).or_insert_with(|| Watched {
+                file: File::new(path),
+                missing: 0,
+            });
+            watched.missing = 0;
+        }
+        for (path, watched) in &mut self.files {
+            if !listed.contains(path) {
+                watched.missing += 1;
+                continue;
+            }
+            let version = poll(&mut watched.file, |file, text| {
+                let origin = zone_name(path).unwrap_or_default();
+                Ok(Version::Zone(Arc::new(world::read_zone(file, &origin, &text)?)))
+            });
+            arrivals.extend(version.map(|version| (Source::Zone(path.clone()), version)));
+        }
+        let gone = self.files.extract_if(.., |_, watched| watched.missing >= MISSING_POLLS);
+        arrivals.extend(gone.map(|(path, _)| (Source::Zone(path), Ok(Version::ZoneGone))));
+    }
+}
+
+fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if zone_name(&path).is_some() && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The folder of releases, with the keys that they have to be signed by.
+struct Releases {
+    folder: PathBuf,
+    trusted: File,
+    state: PathBuf,
+    keys: Option<Vec<VerifyingKey>>,
+    /// None until there are keys, and while the state file makes no sense.
+    reader: Option<release::Reader>,
+    /// The last refusal told, so that one that lasts is told once.
+    told: Option<String>,
+}
+
+impl Releases {
+    fn poll(&mut self) -> Option<Result<Version, Report>> {
+        if let Err(report) = self.poll_trusted() {
+            return Some(Err(report));
+        }
+        match self.poll_releases() {
+            Ok(release) => {
+                let release = release?;
+                self.told = None;
+                Some(Ok(Version::Release(Arc::new(release))))
+            }
+            Err(refused) if self.told.as_ref() == Some(&refused.to_string()) => None,
+            Err(refused) => {
+                self.told = Some(refused.to_string());
+                Some(Err(release_report(&refused)))
+            }
+        }
+    }
+
+    /// A key file that goes missing or becomes rubbish leaves the keys before in force.
+    fn poll_trusted(&mut self) -> Result<(), Report> {
+        let path = self.trusted.path().to_owned();
+        match self.trusted.poll() {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let keys = keys::read_public_keys(&path);
+                self.keys = Some(keys.map_err(|error| whole(&path, error.to_string()))?);
+                self.reader = None;
+            }
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+        Ok(())
+    }
+
+    fn poll_releases(&mut self) -> Result<Option<Release>, Box<release::Refused>> {
+        let Some(keys) = &self.keys else { return Ok(None) };
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(release::Reader::open(&self.folder, keys.clone(), &self.state)?),
+        };
+        let found = reader.poll_checked(decode)?;
+        Ok(found.map(|(release, map)| Release {
+            generation: release.generation,
+            built_at: release.built_at,
+            map,
+        }))
+    }
+}
+
+/// A refused release as a finding about its folder.
+pub fn release_report(refused: &release::Refused) -> Report {
+    let message = match refused.generation {
+        Some(generation) => format!("release {generation} refused: {}", refused.reason),
+        None => refused.reason.to_string(),
+    };
+    whole(&refused.dir, message)
+}
+
+/// The map in a release.
+///
+/// # Errors
+/// When it is missing or is no map.
+pub fn decode(release: &release::Release) -> Result<Map, String> {
+    let bytes = release.blob(MAP_BLOB).ok_or("it has no map")?;
+    Map::decode(bytes).map_err(|error| format!("its map cannot be used: {error}"))
+}

@@ -1,0 +1,263 @@
+//! What a service answers to whom: one decision, taken here for queries and for `explain` alike.
+//!
+//! ```text
+//! name ─► service + client ─► map: unit, scope ─► placement ─► template of tokens
+//!                                   └ unmapped, none ─► the service's policy ─► zone │ nodata │ refuse
+//! ```
+
+use std::sync::Arc;
+
+use dns_engine::{Client, Question, Tailor, Tailored, Verdict, Zone, Zones, name, rtype};
+use traffic_map::{
+    Map, Match,
+    services::{Policy, Service},
+};
+
+use crate::{
+    client::Asker,
+    metrics::{Metrics, ServiceCounts},
+    service_names::{Place, ServiceNames},
+    templates::{Record, Templates},
+};
+
+/// A release as the first level uses it.
+#[derive(Debug)]
+pub struct Release {
+    /// Its number.
+    pub generation: u64,
+    /// When it was built, in Unix seconds.
+    pub built_at: u64,
+    /// Its map.
+    pub map: Map,
+}
+
+/// A service with everything its answers are made of.
+pub struct RoutedService {
+    /// What the operator wrote.
+    pub service: Service,
+    /// The zone's own SRV records.
+    pub default: ZoneDefault,
+    /// Tokens for each placement; `None` without a release or without keys.
+    pub templates: Option<Templates>,
+    /// How often each reason was given.
+    pub counts: ServiceCounts,
+}
+
+/// The zone's own SRV records of a service, for names that only stand for its owner.
+#[derive(Debug, Default)]
+pub struct ZoneDefault {
+    /// Seconds.
+    pub ttl: u32,
+    /// The record data: priority, weight, port, target.
+    pub records: Vec<Box<[u8]>>,
+}
+
+/// Why an answer is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The map has a placement for the client.
+    Map,
+    /// The map knows nothing about the client's network.
+    Unmapped,
+    /// The client's unit has no placement in the service's class.
+    NoneUp,
+    /// There is no release yet.
+    NoRelease,
+    /// There is no key to seal tokens with.
+    NoKeys,
+}
+
+impl Reason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 5] =
+        [Self::Map, Self::Unmapped, Self::NoneUp, Self::NoRelease, Self::NoKeys];
+
+    /// As a metric label and in `explain`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Map => "map",
+            Self::Unmapped => "unmapped",
+            Self::NoneUp => "none_up",
+            Self::NoRelease => "no_release",
+            Self::NoKeys => "no_keys",
+        }
+    }
+}
+
+/// What is answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Action<'r> {
+    /// These records, with tokens.
+    Tokens(&'r [Record]),
+    /// The zone's own records.
+    Zone,
+    /// The name exists and has no SRV record.
+    NoData,
+    /// REFUSED.
+    Refuse,
+}
+
+/// A decision with what led to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'r> {
+    /// What is answered.
+    pub action: Action<'r>,
+    /// Why.
+    pub reason: Reason,
+    /// ECS scope of the answer.
+    pub scope: u8,
+    /// What the map says, if it was asked.
+    pub found: Option<Match>,
+    /// Id of the placement that the tokens are for.
+    pub placement: Option<u32>,
+}
+
+/// A zone that should be served and could not be loaded.
+#[derive(Debug)]
+pub struct Unloaded {
+    origin: Box<[u8]>,
+    /// Zones below it that are loaded and speak for themselves.
+    loaded_below: Vec<Box<[u8]>>,
+}
+
+impl Unloaded {
+    /// The zone with this wire name, beside those that are loaded.
+    pub fn new(origin: &[u8], loaded: &Zones) -> Self {
+        let below = loaded.iter().map(Zone::origin).filter(|zone| name::is_within(zone, origin));
+        Self { origin: origin.into(), loaded_below: below.map(Box::from).collect() }
+    }
+
+    fn covers(&self, name: &[u8]) -> bool {
+        let spoken_for = || self.loaded_below.iter().any(|zone| name::is_within(name, zone));
+        name::is_within(name, &self.origin) && !spoken_for()
+    }
+}
+
+/// All services over one release, frozen.
+pub struct Routing {
+    /// In the order of the indices that `names` gives.
+    pub services: Vec<RoutedService>,
+    /// Which names are theirs.
+    pub names: ServiceNames,
+    /// Zones that could not be loaded.
+    pub unloaded: Vec<Unloaded>,
+    /// `None` before the first one.
+    pub release: Option<Arc<Release>>,
+    /// Where queries are counted.
+    pub metrics: Metrics,
+}
+
+impl Routing {
+    /// Decides what a service answers to a client; `None` only for an index that `names` never gave.
+    pub fn decide(&self, index: usize, asker: &Asker) -> Option<Decision<'_>> {
+        let routed = self.services.get(index)?;
+        let plain = |reason| Decision {
+            action: Action::Zone,
+            reason,
+            scope: 0,
+            found: None,
+            placement: None,
+        };
+        let Some(release) = &self.release else { return Some(plain(Reason::NoRelease)) };
+        let Some(templates) = &routed.templates else { return Some(plain(Reason::NoKeys)) };
+        let found = release.map.find(asker.subnet);
+        let decision = Decision {
+            scope: asker.scope(found.scope),
+            found: Some(found),
+            ..plain(Reason::Unmapped)
+        };
+        let Some(unit) = found.unit else {
+            return Some(Decision { action: routed.service.unmapped.into(), ..decision });
+        };
+        let placement = release.map.placement(unit, routed.service.class);
+        let records = placement.and_then(|placement| templates.get(placement.id));
+        Some(match records {
+            Some(records) => Decision {
+                action: Action::Tokens(records),
+                reason: Reason::Map,
+                placement: placement.map(|placement| placement.id),
+                ..decision
+            },
+            None => Decision {
+                action: routed.service.none_up.into(),
+                reason: Reason::NoneUp,
+                ..decision
+            },
+        })
+    }
+
+    fn answer_service(
+        &self,
+        index: usize,
+        asker: &Asker,
+        own_name: bool,
+        answer: &mut Tailored,
+    ) -> Verdict {
+        let (Some(routed), Some(decision)) = (self.services.get(index), self.decide(index, asker))
+        else {
+            return Verdict::ServFail;
+        };
+        self.metrics.count_client(asker.known_by);
+        routed.counts.add(decision.reason as usize);
+        answer.set_scope(decision.scope);
+        match decision.action {
+            Action::Tokens(records) => {
+                answer.set_ttl(routed.service.ttl.max);
+                for record in records {
+                    let port = routed.service.srv.port;
+                    answer.srv(record.priority, record.weight, port, &record.target);
+                }
+                Verdict::Answer
+            }
+            Action::Zone if own_name => Verdict::Zone,
+            Action::Zone => routed.default.answer(answer),
+            Action::NoData => Verdict::NoData,
+            Action::Refuse => Verdict::Refused,
+        }
+    }
+}
+
+impl Tailor for Routing {
+    fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict {
+        if self.unloaded.iter().any(|zone| zone.covers(question.name)) {
+            return Verdict::ServFail;
+        }
+        match self.names.find(question.name) {
+            Place::Outside => Verdict::Zone,
+            Place::Nowhere => Verdict::NxDomain,
+            Place::Between => Verdict::NoData,
+            Place::Owner(index) if question.rtype == rtype::SRV => {
+                self.answer_service(index, &Asker::from_query(client), true, answer)
+            }
+            Place::Owner(_) => Verdict::Zone,
+            Place::OwnerFor(index, subnet) if question.rtype == rtype::SRV => {
+                self.answer_service(index, &Asker::from_label(subnet), false, answer)
+            }
+            Place::OwnerFor(..) => Verdict::NoData,
+        }
+    }
+}
+
+impl ZoneDefault {
+    /// The records under another name than their own.
+    fn answer(&self, answer: &mut Tailored) -> Verdict {
+        answer.set_ttl(self.ttl);
+        for data in &self.records {
+            if let Some(([p0, p1, w0, w1, o0, o1], target)) = data.split_first_chunk::<6>() {
+                let number = |high, low| u16::from_be_bytes([high, low]);
+                answer.srv(number(*p0, *p1), number(*w0, *w1), number(*o0, *o1), target);
+            }
+        }
+        Verdict::Answer
+    }
+}
+
+impl From<Policy> for Action<'_> {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Zone => Action::Zone,
+            Policy::NoData => Action::NoData,
+            Policy::Refuse => Action::Refuse,
+        }
+    }
+}

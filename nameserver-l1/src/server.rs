@@ -1,0 +1,243 @@
+//! The running server: sockets, the snapshot they answer from, and the task that follows the files.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use arc_swap::{ArcSwap, cache::Cache};
+use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, respond};
+use dns_transport::{Answerer, Arrival, Worker, counters::TcpCounters, tcp, udp};
+use service::{admin, shutdown::Shutdown, watch::POLL_INTERVAL};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    adoption::Adoption,
+    config::Config,
+    inputs::Inputs,
+    metrics::Metrics,
+    routing::Routing,
+    status,
+};
+
+/// Tries to find one free port for UDP and TCP together, when any port will do.
+const PORT_TRIES: usize = 20;
+
+/// What is served at one moment: queries are answered from the snapshot, `explain` looks at the routing.
+pub struct Serving {
+    /// For queries.
+    pub snapshot: Snapshot,
+    /// The services in it.
+    pub routing: Arc<Routing>,
+}
+
+/// The bound addresses of a server that answers, and its end.
+pub struct Running {
+    /// UDP and TCP, in the order of the configuration.
+    pub dns: Vec<SocketAddr>,
+    /// Metrics, health, `explain`.
+    pub admin: SocketAddr,
+    udp: Vec<udp::UdpHandle>,
+    tasks: JoinSet<()>,
+    shutdown: Shutdown,
+}
+
+impl Running {
+    /// Returns when the shutdown has been fired and the last answers are sent.
+    ///
+    /// # Errors
+    /// When a task of the server panicked.
+    pub async fn wait(mut self) -> anyhow::Result<()> {
+        self.shutdown.wait().await;
+        self.udp.iter().for_each(udp::UdpHandle::shutdown);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a task of the server failed")?;
+        }
+        tokio::task::spawn_blocking(move || self.udp.into_iter().for_each(udp::UdpHandle::stop))
+            .await
+            .context("the UDP workers could not be joined")
+    }
+}
+
+/// Reads everything, binds everything and starts to answer. What cannot be read is reported and waited
+/// for: a name server that does not start is worse than one that answers what it can.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
+    let registry = service::metrics::registry("nameserver-l1");
+    let metrics = Metrics::register(&registry).context("metrics")?;
+    let mut follower = Follower {
+        inputs: Inputs::new(&config),
+        adoption: Adoption::default(),
+        metrics: metrics.clone(),
+    };
+    let empty = follower.serving();
+    let current = Arc::new(ArcSwap::from_pointee(empty));
+    follower.follow(&current);
+
+    let door = Door { current: Arc::clone(&current), metrics: metrics.clone() };
+    let (mut udp, mut dns, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
+    for listen in &config.listen {
+        let (handle, listener) = bind(*listen, config.worker_count(), &door).await?;
+        dns.push(handle.local());
+        let counters = TcpCounters::default();
+        metrics.follow(handle.counters(), counters.clone());
+        udp.push(handle);
+        let (door, shutdown) = (door.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let until = async move { shutdown.wait().await };
+            let served = tcp::serve(listener, door, tcp::TcpLimits::default(), counters, until);
+            if let Err(error) = served.await {
+                tracing::error!(%error, "DNS over TCP stopped");
+            }
+        });
+    }
+    let routes = status::routes(Arc::clone(&current));
+    let admin = admin::serve(config.admin, registry, routes, shutdown.clone())?;
+    let until = shutdown.clone();
+    tasks.spawn(async move { follower.run(current, until).await });
+    Ok(Running { dns, admin, udp, tasks, shutdown })
+}
+
+/// Binds UDP and TCP to the same address. Port 0: a port that is free for both.
+async fn bind(
+    listen: SocketAddr,
+    workers: usize,
+    door: &Door,
+) -> anyhow::Result<(udp::UdpHandle, TcpListener)> {
+    let mut tries = if listen.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        let handle = udp::spawn(listen, workers, door)
+            .with_context(|| format!("UDP {listen} cannot be bound"))?;
+        match TcpListener::bind(handle.local()).await {
+            Ok(listener) => return Ok((handle, listener)),
+            Err(error) if tries <= 1 => {
+                return Err(error).with_context(|| format!("TCP {listen} cannot be bound"));
+            }
+            Err(_) => tries -= 1,
+        }
+    }
+}
+
+/// Follows the files and swaps the snapshot.
+struct Follower {
+    inputs: Inputs,
+    adoption: Adoption,
+    metrics: Metrics,
+}
+
+impl Follower {
+    async fn run(mut self, current: Arc<ArcSwap<Serving>>, shutdown: Shutdown) {
+        while !shutdown.is_set() {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            }
+            let current = Arc::clone(&current);
+            let followed = tokio::task::spawn_blocking(move || {
+                self.follow(&current);
+                self
+            });
+            match followed.await {
+                Ok(follower) => self = follower,
+                Err(error) => {
+                    // The snapshot keeps serving; only news no longer arrive.
+                    tracing::error!(%error, "following the files failed");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, current: &ArcSwap<Serving>) {
+        let outcome = self.adoption.take(self.inputs.poll());
+        if outcome.changed {
+            current.store(Arc::new(self.serving()));
+        }
+        for source in &outcome.adopted {
+            self.metrics.reloads.with_label_values(&[source.label(), "adopted"]).inc();
+            self.metrics.set_refused(source, false);
+            tracing::info!(source = %source, "serving the new version");
+        }
+        for (source, report) in &outcome.refused {
+            self.metrics.reloads.with_label_values(&[source.label(), "refused"]).inc();
+            self.metrics.set_refused(source, true);
+            for finding in &report.findings {
+                tracing::error!("{finding}; what was served before goes on");
+            }
+        }
+    }
+
+    fn serving(&self) -> Serving {
+        let world = self.adoption.world();
+        if let Some(release) = &world.release {
+            let (v4, v6) = release.map.range_counts();
+            self.metrics.generation.set(i64::try_from(release.generation).unwrap_or(i64::MAX));
+            self.metrics.published.set(i64::try_from(release.built_at).unwrap_or(i64::MAX));
+            self.metrics.rows.with_label_values(&["ipv4"]).set(v4 as i64);
+            self.metrics.rows.with_label_values(&["ipv6"]).set(v6 as i64);
+        }
+        let (snapshot, routing) = world.build(&self.metrics);
+        Serving { snapshot, routing }
+    }
+}
+
+/// The one door for both transports.
+#[derive(Clone)]
+struct Door {
+    current: Arc<ArcSwap<Serving>>,
+    metrics: Metrics,
+}
+
+impl Answerer for Door {
+    type Worker = Attendant;
+
+    fn worker(&self) -> Attendant {
+        Attendant {
+            current: Cache::new(Arc::clone(&self.current)),
+            scratch: Scratch::new(),
+            now: unix_seconds(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+/// Answers for one thread or connection.
+struct Attendant {
+    current: Cache<Arc<ArcSwap<Serving>>, Arc<Serving>>,
+    scratch: Scratch,
+    /// Unix time at the start of the batch.
+    now: u64,
+    metrics: Metrics,
+}
+
+impl Worker for Attendant {
+    fn begin_batch(&mut self) {
+        self.now = unix_seconds();
+    }
+
+    fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Option<usize> {
+        let meta = Meta {
+            source: from.source,
+            local: from.local,
+            transport: if from.tcp { Transport::Tcp } else { Transport::Udp },
+            now: self.now,
+        };
+        // Looks at one pointer; the snapshot stays put for the whole query.
+        let serving = self.current.load();
+        let outcome = respond(&serving.snapshot, query, &meta, &mut self.scratch, out);
+        let sent = match outcome {
+            Outcome::Send(length) => Some(length),
+            Outcome::Drop(_) => None,
+        };
+        self.metrics.count(self.scratch.summary(), from, sent.is_some());
+        sent
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
