@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use std::collections::HashSet;
+
 use crate::hash::NameMap;
 use crate::name;
 use crate::rtype;
@@ -37,6 +39,26 @@ impl RrSet {
     /// How many records there are.
     pub fn count(&self) -> u16 {
         self.count
+    }
+
+    /// Joins records of one owner and type; identical ones are one (RFC 2181 §5).
+    fn gather(records: &[Record]) -> Option<Self> {
+        let first = records.first()?;
+        let mut seen = HashSet::new();
+        let (mut data, mut count) = (Vec::new(), 0_u16);
+        for record in records {
+            if seen.insert(&record.data) && count < u16::MAX {
+                data.extend_from_slice(&(record.data.len() as u16).to_be_bytes());
+                data.extend_from_slice(&record.data);
+                count += 1;
+            }
+        }
+        Some(Self {
+            rtype: first.rtype,
+            ttl: first.ttl,
+            count,
+            data: data.into(),
+        })
     }
 }
 
@@ -111,28 +133,26 @@ impl Zone {
     /// Freezes checked records; `None` if there is no SOA at `origin`.
     pub(crate) fn build(origin: &[u8], records: Vec<Record>) -> Option<Self> {
         let origin: Box<[u8]> = name::lowered(origin).into();
-        let mut nodes = NameMap::<Node>::default();
+        let mut owners = NameMap::<Vec<Record>>::default();
         for record in records {
-            let key = name::lowered(&record.owner);
+            owners
+                .entry(name::lowered(&record.owner).into())
+                .or_default()
+                .push(record);
+        }
+        let mut nodes = NameMap::<Node>::default();
+        for (key, mut records) in owners {
             add_ancestors(&mut nodes, &key, &origin);
-            let node = nodes.entry(key.into()).or_default();
-            if node.rrsets.is_empty() {
-                node.owner = record.owner.into();
-            }
-            let place = match node.rrsets.iter().position(|set| set.rtype == record.rtype) {
-                Some(place) => place,
-                None => {
-                    let (rtype, ttl) = (record.rtype, record.ttl);
-                    node.rrsets.push(RrSet {
-                        rtype,
-                        ttl,
-                        count: 0,
-                        data: Box::default(),
-                    });
-                    node.rrsets.len() - 1
-                }
-            };
-            node.rrsets[place].push(&record.data);
+            // Stable: within a type the order of the file stays.
+            records.sort_by_key(|record| record.rtype);
+            let node = nodes.entry(key).or_default();
+            let sets = records.chunk_by(|one, next| one.rtype == next.rtype);
+            node.rrsets = sets.filter_map(RrSet::gather).collect();
+            node.owner = records
+                .into_iter()
+                .next()
+                .map(|first| first.owner.into())
+                .unwrap_or_default();
         }
         mark_delegations(&mut nodes, &origin);
         let soa = nodes.get(&origin)?.rrset(rtype::SOA)?.clone();
@@ -239,20 +259,6 @@ impl Zone {
         self.nodes
             .get(&source[..2 + encloser.len()])
             .map_or(Found::Missing, Found::Node)
-    }
-}
-
-impl RrSet {
-    /// Adds a record; an identical one is dropped (RFC 2181 §5).
-    fn push(&mut self, data: &[u8]) {
-        if self.rdatas().any(|known| known == data) || self.count == u16::MAX {
-            return;
-        }
-        let mut all = std::mem::take(&mut self.data).into_vec();
-        all.extend_from_slice(&(data.len() as u16).to_be_bytes());
-        all.extend_from_slice(data);
-        self.data = all.into();
-        self.count += 1;
     }
 }
 

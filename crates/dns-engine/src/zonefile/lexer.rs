@@ -228,7 +228,7 @@ mod tests {
             &["a@1:1 b@1:5 c@2:2 d@2:6", "e@3:1"],
         );
         check("a \"x;( y\" \"\"", &["a@1:1 'x;( y@1:3 '@1:11"]);
-        check("a\\ b\\\"c d", &["a\\ b\\\"c@1:1 d@1:8"]);
+        check("a\\ b\\\"c d", &["a\\ b\\\"c@1:1 d@1:9"]);
         check("ä b", &["ä@1:1 b@1:3"]);
         check("a \"x\nb", &["a@1:1 !quoted string without end", "b@2:1"]);
         check("a ( b\nc", &["a@1:1 b@1:5 c@2:1 !parenthesis without end"]);

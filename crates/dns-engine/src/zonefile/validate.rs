@@ -105,9 +105,9 @@ fn check_apex(apex: &[u8], owners: &Owners<'_>, faults: &mut Vec<Fault>) {
 /// Rules for the records of one owner.
 fn check_owner(owner: &[u8], apex: &[u8], records: &[&Placed], faults: &mut Vec<Fault>) {
     let mut ttls = HashMap::new();
-    let alias = records
+    let others = records
         .iter()
-        .any(|placed| placed.record.rtype == rtype::CNAME);
+        .any(|placed| placed.record.rtype != rtype::CNAME);
     let mut singles = HashMap::new();
     for placed in records {
         let record = &placed.record;
@@ -122,9 +122,9 @@ fn check_owner(owner: &[u8], apex: &[u8], records: &[&Placed], faults: &mut Vec<
                 "give them the same TTL (RFC 2181 §5.2)",
             ));
         }
-        if alias && record.rtype != rtype::CNAME {
-            let message = format!("{} has a CNAME record beside others", Text(&record.owner));
-            let hint = "an alias stands alone (RFC 1034 §3.6.2): remove the alias or this record";
+        if others && record.rtype == rtype::CNAME {
+            let message = format!("{} has other records beside its CNAME", Text(&record.owner));
+            let hint = "an alias stands alone (RFC 1034 §3.6.2): remove it or the other records";
             faults.push(Fault::new(placed.data, message, hint));
         }
         let single = matches!(record.rtype, rtype::CNAME | rtype::DNAME);
