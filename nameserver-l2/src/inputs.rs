@@ -1,10 +1,10 @@
 //! Everything the server is told by files: watched, read aside, and taken over part by part; a part that is wrong stays as
 //! it was, with a report.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use distribution::{keys, release};
+use distribution::{VerifyingKey, keys, release};
 use dns_engine::{Snapshot, name};
 use route_token::KeyRing;
 use service::diagnostic::{Diagnostic, Report, Severity};
@@ -44,8 +44,11 @@ pub(crate) struct Inputs {
     keys_file: watch::File,
     keys: Option<KeyRing>,
     trusted_file: watch::File,
+    trusted: Option<Vec<VerifyingKey>>,
     /// None until there are keys to trust, and while the state file makes no sense.
     reader: Option<release::Reader>,
+    /// The last refusal told, so that one that lasts is told once.
+    told: Option<Report>,
 }
 
 impl Inputs {
@@ -58,7 +61,9 @@ impl Inputs {
             keys_file: watch::File::new(&config.token_keys),
             keys: None,
             trusted_file: watch::File::new(&config.trusted_key),
+            trusted: None,
             reader: None,
+            told: None,
             config,
         }
     }
@@ -94,9 +99,9 @@ impl Inputs {
         let mut news = News::default();
         let mut report = Report::default();
         if self.zone_files.poll(&mut report) {
-            news.adopt("zones");
+            news.adopt("zone");
         }
-        news.refuse("zones", report);
+        news.refuse("zone", report);
         match poll(&mut self.services_file, parse_services) {
             Some(Ok(services)) => {
                 self.services = Some(services);
@@ -108,9 +113,9 @@ impl Inputs {
         match poll(&mut self.keys_file, parse_keys) {
             Some(Ok(keys)) => {
                 self.keys = Some(keys);
-                news.adopt("token_keys");
+                news.adopt("keys");
             }
-            Some(Err(report)) => news.refuse("token_keys", report),
+            Some(Err(report)) => news.refuse("keys", report),
             None => {}
         }
         news
@@ -121,24 +126,48 @@ impl Inputs {
         match self.trusted_file.poll() {
             Ok(None) => {}
             Ok(Some(_)) => {
-                let trusted =
-                    keys::read_public_keys(&path).map_err(|e| whole(&path, e.to_string()))?;
-                let Config {
-                    releases, state, ..
-                } = &self.config;
-                let reader = release::Reader::open(releases, trusted, state);
-                self.reader = Some(reader.map_err(|refused| release_report(&refused))?);
+                // A key file that becomes rubbish leaves the keys before in force.
+                let trusted = keys::read_public_keys(&path);
+                self.trusted = Some(trusted.map_err(|error| whole(&path, error.to_string()))?);
+                self.reader = None;
             }
             Err(error) => return Err(unreadable(&path, &error)),
         }
-        let Some(reader) = &mut self.reader else {
+        match self.read_release() {
+            Ok(found) => {
+                if found.is_some() {
+                    self.told = None;
+                }
+                Ok(found)
+            }
+            Err(report) if self.told.as_ref() == Some(&report) => Ok(None),
+            Err(report) => {
+                self.told = Some(report.clone());
+                Err(report)
+            }
+        }
+    }
+
+    fn read_release(&mut self) -> Result<Option<Plan>, Report> {
+        let Some(trusted) = &self.trusted else {
             return Ok(None);
         };
-        let default = self.config.default_region.as_deref();
-        match reader.poll_checked(|release| plan(release, default)) {
-            Ok(found) => Ok(found.map(|(_, plan)| plan)),
-            Err(refused) => Err(release_report(&refused)),
-        }
+        let Config {
+            releases,
+            state,
+            default_region,
+            ..
+        } = &self.config;
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(
+                release::Reader::open(releases, trusted.clone(), state)
+                    .map_err(|refused| release_report(&refused))?,
+            ),
+        };
+        let found = reader.poll_checked(|release| plan(release, default_region.as_deref()));
+        let found = found.map_err(|refused| release_report(&refused))?;
+        Ok(found.map(|(_, plan)| plan))
     }
 
     /// The snapshot that follows from the good versions, and what is odd about them together.
@@ -318,7 +347,7 @@ fn whole(path: &Path, message: String) -> Report {
     Diagnostic::error(path.display().to_string(), 0, 0, message).into()
 }
 
-fn warning(path: &PathBuf, message: String) -> Diagnostic {
+fn warning(path: &Path, message: String) -> Diagnostic {
     let severity = Severity::Warning;
     Diagnostic {
         severity,

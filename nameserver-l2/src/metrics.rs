@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dns_engine::{Rcode, Summary};
+use dns_transport::counters::{TcpCounters, TcpTotals, UdpReader, UdpTotals};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
@@ -30,6 +31,7 @@ const RCODES: [(Rcode, &str); 7] = [
 #[derive(Debug, Default)]
 pub struct Counters {
     shards: [Shard; SHARDS],
+    listeners: Mutex<Vec<(UdpReader, TcpCounters)>>,
 }
 
 /// Alone in its cache lines (two, as they are fetched in pairs).
@@ -53,6 +55,14 @@ thread_local! {
 }
 
 impl Counters {
+    /// Shows what a listener counts as well.
+    pub(crate) fn follow(&self, udp: UdpReader, tcp: TcpCounters) {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((udp, tcp));
+    }
+
     /// A query came.
     pub(crate) fn request(&self, tcp: bool, v6: bool) {
         add(self
@@ -122,7 +132,8 @@ struct Gatherer {
     answers: IntCounterVec,
     generation: IntGauge,
     published: IntGauge,
-    rows: IntGauge,
+    rows: IntGaugeVec,
+    transport: IntCounterVec,
     edges: IntGaugeVec,
     gathering: Mutex<()>,
 }
@@ -186,7 +197,15 @@ pub(crate) fn register(
             "map_published_timestamp_seconds",
             "When the release in force was built, in Unix seconds.",
         )?,
-        rows: gauge("map_rows", "Address ranges in the map in force.")?,
+        rows: IntGaugeVec::new(
+            Opts::new("signpost_map_rows", "Address ranges in the map in force."),
+            &["family"],
+        )?,
+        transport: counter(
+            "dns_transport_total",
+            "Messages and connections that ended before an answer, by cause.",
+            &["transport", "cause"],
+        )?,
         edges: IntGaugeVec::new(
             Opts::new(
                 "signpost_edge_up",
@@ -202,7 +221,7 @@ pub(crate) fn register(
         "Changed files that were taken over or refused.",
         &["source", "result"],
     )?;
-    for source in ["zones", "services", "token_keys", "release"] {
+    for source in ["zone", "services", "keys", "release"] {
         for result in ["adopted", "refused"] {
             reloads.with_label_values(&[source, result]);
         }
@@ -267,6 +286,32 @@ impl Gatherer {
         }
     }
 
+    /// What the sockets themselves counted.
+    fn listen(&self) {
+        let listeners = self
+            .counters
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let udp: Vec<_> = listeners.iter().map(|(udp, _)| udp.totals()).collect();
+        let tcp: Vec<_> = listeners.iter().map(|(_, tcp)| tcp.totals()).collect();
+        let udp_sum = |field: fn(&UdpTotals) -> u64| udp.iter().map(field).sum::<u64>();
+        let tcp_sum = |field: fn(&TcpTotals) -> u64| tcp.iter().map(field).sum::<u64>();
+        for (labels, total) in [
+            (["udp", "refused_port"], udp_sum(|udp| udp.refused_port)),
+            (["udp", "oversized"], udp_sum(|udp| udp.oversized)),
+            (["udp", "send_failed"], udp_sum(|udp| udp.send_failed)),
+            (["udp", "receive_failed"], udp_sum(|udp| udp.receive_failed)),
+            (["udp", "panics"], udp_sum(|udp| udp.panics)),
+            (["tcp", "turned_away"], tcp_sum(|tcp| tcp.turned_away)),
+            (["tcp", "accept_failed"], tcp_sum(|tcp| tcp.accept_failed)),
+            (["tcp", "timed_out"], tcp_sum(|tcp| tcp.timed_out)),
+            (["tcp", "malformed"], tcp_sum(|tcp| tcp.malformed)),
+        ] {
+            raise(&self.transport, &labels, total);
+        }
+    }
+
     fn look(&self) {
         self.edges.reset();
         let table = self.view.table();
@@ -277,7 +322,12 @@ impl Gatherer {
         self.generation.set(signed(plan.generation));
         self.published.set(signed(plan.built_at));
         let (v4, v6) = plan.map.range_counts();
-        self.rows.set(signed((v4 + v6) as u64));
+        self.rows
+            .with_label_values(&["ipv4"])
+            .set(signed(v4 as u64));
+        self.rows
+            .with_label_values(&["ipv6"])
+            .set(signed(v6 as u64));
         for (index, edge) in plan.map.edges().iter().enumerate() {
             let up = plan
                 .targets_of(index)
@@ -288,7 +338,7 @@ impl Gatherer {
         }
     }
 
-    fn parts(&self) -> [&dyn Collector; 11] {
+    fn parts(&self) -> [&dyn Collector; 12] {
         [
             &self.requests,
             &self.subnets,
@@ -300,6 +350,7 @@ impl Gatherer {
             &self.generation,
             &self.published,
             &self.rows,
+            &self.transport,
             &self.edges,
         ]
     }
@@ -316,6 +367,7 @@ impl Collector for Gatherer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         self.sum();
+        self.listen();
         self.look();
         self.parts()
             .into_iter()

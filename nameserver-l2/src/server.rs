@@ -72,13 +72,16 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let (mut udp, mut dns, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
     for listen in &config.listen {
         let (handle, listener) = bind(*listen, config.worker_count(), &door)?;
+        let tcp_counters = TcpCounters::default();
+        door.counters
+            .follow(handle.counters(), tcp_counters.clone());
         dns.push(handle.local());
         udp.push(handle);
         let (door, shutdown) = (door.clone(), shutdown.clone());
         tasks.spawn(async move {
             let until = async move { shutdown.wait().await };
             let limits = tcp::TcpLimits::default();
-            let served = tcp::serve(listener, door, limits, TcpCounters::default(), until).await;
+            let served = tcp::serve(listener, door, limits, tcp_counters, until).await;
             if let Err(error) = served {
                 tracing::error!(%error, "TCP ended");
             }

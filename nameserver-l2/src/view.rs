@@ -83,3 +83,65 @@ impl View {
         self.table.store(Some(Arc::new(Table { plan, live })));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use traffic_map::{Edge, Map, MapParts, Region};
+
+    use super::*;
+
+    fn plan(generation: u64, addresses: &[&str]) -> Plan {
+        let edge = |address: &&str| Edge {
+            name: (*address).to_owned(),
+            region: 1,
+            addresses: vec![address.parse().unwrap()],
+            rtsp_port: 1,
+            handoff: None,
+            capacity_sessions: 1,
+            public_key: None,
+            profiles: Vec::new(),
+        };
+        let region = Region {
+            id: 1,
+            name: "r".into(),
+            at: None,
+            capacity: 1,
+            edges: Vec::new(),
+        };
+        let map = Map::new(MapParts {
+            ecs: (24, 56),
+            v4: vec![(0, None)],
+            v6: vec![(0, None)],
+            regions: vec![region],
+            edges: addresses.iter().map(edge).collect(),
+            ..MapParts::default()
+        });
+        Plan::new(generation, 0, map.unwrap(), None)
+    }
+
+    fn live(view: &View) -> Live {
+        view.table().as_ref().unwrap().live.clone()
+    }
+
+    #[test]
+    fn a_new_release_keeps_what_is_known_and_counts_new_addresses_as_live() {
+        let view = View::new(Probe {
+            fall: 1,
+            ..Probe::default()
+        });
+        let dead = "127.0.0.1:1".parse().unwrap();
+        assert!(!view.report(dead, false), "no release, nothing to know");
+        view.adopt(plan(1, &["127.0.0.1", "127.0.0.2"]));
+        assert_eq!(live(&view), [true, true]);
+        assert!(view.report(dead, false));
+        view.adopt(plan(2, &["127.0.0.0", "127.0.0.1"]));
+        assert_eq!(live(&view), [true, false]);
+        view.adopt(plan(3, &["127.0.0.0"]));
+        view.adopt(plan(4, &["127.0.0.1"]));
+        assert_eq!(
+            live(&view),
+            [true],
+            "one that left and came back is a new one"
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! The zone files on disk, watched: a changed one is parsed aside, and takes the place of the old one only if it is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use service::watch;
 pub(crate) struct ZoneFiles {
     places: Vec<PathBuf>,
     files: BTreeMap<PathBuf, Watched>,
+    /// Folders that cannot be listed; said already.
+    unlisted: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,7 @@ impl ZoneFiles {
         ZoneFiles {
             places,
             files: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
         }
     }
 
@@ -68,7 +71,7 @@ impl ZoneFiles {
     }
 
     /// The files of all places.
-    fn find(&self, report: &mut Report) -> Vec<PathBuf> {
+    fn find(&mut self, report: &mut Report) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for place in &self.places {
             if !place.is_dir() {
@@ -76,10 +79,15 @@ impl ZoneFiles {
                 continue;
             }
             match list(place) {
-                Ok(files) => found.extend(files),
+                Ok(files) => {
+                    self.unlisted.remove(place);
+                    found.extend(files);
+                }
                 // Which files are there is unknown, so none is given up.
                 Err(error) => {
-                    report.push(whole(place, format!("cannot be listed: {error}")));
+                    if self.unlisted.insert(place.clone()) {
+                        report.push(whole(place, format!("cannot be listed: {error}")));
+                    }
                     found.extend(
                         self.files
                             .keys()
