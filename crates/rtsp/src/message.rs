@@ -80,6 +80,13 @@ pub fn respond(
     builder.build(body.to_vec())
 }
 
+/// The answer to what could not be read as a request: there is no `CSeq` to repeat.
+pub fn respond_to_garbage(status: StatusCode) -> Response {
+    rtsp_types::Response::builder(Version::V1_0, status)
+        .header(headers::SERVER, PRODUCT)
+        .build(Vec::new())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

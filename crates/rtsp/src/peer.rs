@@ -19,11 +19,11 @@ pub enum Message {
         /// The handoff's id.
         handoff: String,
     },
-    /// Second → first: no.
+    /// No: to an offer or a fetch.
     Refused {
-        /// The handoff's id.
+        /// The handoff's id; empty for a fetch.
         handoff: String,
-        /// A word for logs and metrics: `full`, `draining`, `no_title`, `loop`, `malformed`.
+        /// A word for logs and metrics: `full`, `draining`, `no_title`, `other_title`, `malformed`.
         reason: String,
     },
     /// Second → first: the client proved itself and this description is being sent to it.
@@ -50,8 +50,17 @@ pub enum Message {
         /// A word for logs and metrics.
         reason: String,
     },
-    /// Either way, on its own stream: send me data of a title.
+    /// On its own stream: send me data of a title. The answer is `Granted` and the data, or `Refused`.
     Fetch(Fetch),
+    /// The data follows on this stream.
+    Granted {},
+    /// On its own stream: would you take a session? The answer is `Room`.
+    Probe {},
+    /// How many more sessions the edge takes; 0 while it drains.
+    Room {
+        /// Free sessions.
+        sessions: u32,
+    },
 }
 
 /// Prefetch information: all that the second edge needs to continue the very same packets.
@@ -66,6 +75,10 @@ pub struct Offer {
     pub to: String,
     /// The title.
     pub title: String,
+    /// BLAKE3 of the title's outline: with another encoding of the same name the packets would not fit together.
+    pub title_digest: String,
+    /// Whether the title starts again when it ends.
+    pub repeat: bool,
     /// Each description and the normal play time (90 kHz ticks) of the IDR it starts with, first moved first.
     pub starts: Vec<(u8, u64)>,
     /// The session's position when the offer was sent (90 kHz ticks): the second edge keeps the same clock.
@@ -80,8 +93,8 @@ pub struct Offer {
     pub kbit_per_second: u32,
     /// How long the second edge keeps room, milliseconds from receipt.
     pub lease_ms: u64,
-    /// How often this session was handed on already.
-    pub hops: u32,
+    /// Why the session shall move: `drain` or `load`. An edge that is busy itself refuses the latter.
+    pub reason: String,
 }
 
 /// Which part of a title is asked for.
@@ -142,6 +155,8 @@ mod tests {
             from: "a".into(),
             to: "b".into(),
             title: "t".into(),
+            title_digest: "00".into(),
+            repeat: false,
             starts: vec![(1, 93_000), (0, 180_000)],
             position: 90_000,
             session_secret: "s".into(),
@@ -149,7 +164,7 @@ mod tests {
             client_address: "192.0.2.7".parse().unwrap(),
             kbit_per_second: 700,
             lease_ms: 8_000,
-            hops: 0,
+            reason: "drain".into(),
         }))
     }
 
@@ -175,6 +190,9 @@ mod tests {
                 description: 1,
             },
             Message::Fetch(fetch),
+            Message::Granted {},
+            Message::Probe {},
+            Message::Room { sessions: 3 },
             Message::Fetch(Fetch {
                 title: "t".into(),
                 part: Part::Outline,

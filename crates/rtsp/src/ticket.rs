@@ -54,6 +54,9 @@ pub enum TicketError {
     /// It is meant for another edge.
     #[error("meant for another edge")]
     Audience,
+    /// Nobody has announced this handoff here, or it is over.
+    #[error("no such handoff is prepared")]
+    Unknown,
     /// It was used before.
     #[error("used before")]
     Replayed,
