@@ -9,7 +9,7 @@
 use thiserror::Error;
 
 use crate::codec::{CodecError, Encoder, Rate};
-use crate::mp4::{self, AudioTrack, VideoTrack};
+use crate::mp4::{self, AudioTrack, VideoTrack, WriteError};
 use crate::picture::Yuv420;
 use crate::rtp::PAYLOAD_LIMIT;
 use crate::stamp;
@@ -63,6 +63,15 @@ pub struct Title {
     pub files: Vec<Vec<u8>>,
 }
 
+/// A finished title whose coded frames the caller has: [`mp4::write`] joins each track with its data.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    /// What `title.toml` says.
+    pub manifest: Manifest,
+    /// The video track of each description, in order.
+    pub tracks: Vec<VideoTrack>,
+}
+
 /// Why a title cannot be made. `E` is the error of the pictures' source.
 #[derive(Debug, Error)]
 pub enum SplitError<E> {
@@ -87,21 +96,32 @@ pub enum Failure {
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// The MP4 writer.
-    #[error("MP4: {0}")]
-    Mp4(#[from] mp4_atom::Error),
+    #[error(transparent)]
+    Mp4(#[from] WriteError),
 }
 
-/// Encodes all pictures of an iterator; see [`Splitter`] for one picture at a time.
+/// Encodes all pictures of an iterator in memory; a long video goes through [`Splitter`] instead.
 pub fn encode_title<E>(
     pictures: impl Iterator<Item = Result<Yuv420, E>>,
     settings: Settings,
     audio: Option<&AudioTrack>,
 ) -> Result<Title, SplitError<E>> {
     let mut splitter = Splitter::new(settings)?;
+    let mut data = vec![Vec::new(); splitter.chains.len()];
     for picture in pictures {
-        splitter.push(picture.map_err(SplitError::Source)?)?;
+        let (description, coded) = splitter.push(picture.map_err(SplitError::Source)?)?;
+        if let Some(data) = data.get_mut(usize::from(description)) {
+            data.extend_from_slice(&coded);
+        }
     }
-    Ok(splitter.finish(audio)?)
+    let Outline { manifest, tracks } = splitter.finish(audio)?;
+    let mut files = Vec::with_capacity(tracks.len());
+    for (track, data) in tracks.iter().zip(&data) {
+        let mut file = Vec::with_capacity(data.len());
+        mp4::write(track, &mut data.as_slice(), audio, &mut file).map_err(Failure::from)?;
+        files.push(file);
+    }
+    Ok(Title { manifest, files })
 }
 
 /// Deals pictures to the descriptions' encoders.
@@ -117,6 +137,7 @@ struct Chain {
     /// First frame number at or after which the next IDR is due.
     idr_due: u32,
     track: VideoTrack,
+    octets: u64,
 }
 
 impl Splitter {
@@ -142,6 +163,7 @@ impl Splitter {
                 encoder: Encoder::new(rate, fps * share)?,
                 idr_due: gop / u32::from(descriptions) * u32::from(d),
                 track: VideoTrack::default(),
+                octets: 0,
             })
         };
         let chains = (0..descriptions).map(chain).collect::<Result<_, _>>()?;
@@ -158,16 +180,15 @@ impl Splitter {
         self.next
     }
 
-    /// Encodes the next picture.
-    pub fn push(&mut self, mut picture: Yuv420) -> Result<(), Failure> {
+    /// Encodes the next picture; gives its description and the octets to append to that one's data.
+    pub fn push(&mut self, mut picture: Yuv420) -> Result<(u8, Vec<u8>), Failure> {
         let number = self.next;
         if self.settings.stamp {
             stamp::draw(&mut picture, number);
         }
-        let description = usize::from(self.settings.timing.description_of(number));
-        let Some(chain) = self.chains.get_mut(description) else {
-            return Ok(());
-        };
+        let description = self.settings.timing.description_of(number);
+        let chain = self.chains.get_mut(usize::from(description));
+        let chain = chain.expect("there is a chain for every description of the cadence");
         let first = chain.track.frames.is_empty();
         let due = number >= chain.idr_due;
         while number >= chain.idr_due {
@@ -181,16 +202,16 @@ impl Splitter {
             .track
             .frames
             .push((self.settings.timing.rtp_time(number), coded.idr, size));
-        chain.track.data.extend_from_slice(&coded.avcc);
+        chain.octets += u64::from(size);
         self.next += 1;
-        Ok(())
+        Ok((description, coded.avcc))
     }
 
-    /// The title, `audio` whole in every description.
-    pub fn finish(self, audio: Option<&AudioTrack>) -> Result<Title, Failure> {
+    /// The title, but for its frames' octets; `audio` is named in the manifest.
+    pub fn finish(self, audio: Option<&AudioTrack>) -> Result<Outline, Failure> {
         let timing = &self.settings.timing;
         let seconds = timing.rtp_time(self.next) as f64 / 90_000.0;
-        let (mut files, mut descriptions) = (Vec::new(), Vec::new());
+        let (mut tracks, mut descriptions) = (Vec::new(), Vec::new());
         let (mut width, mut height) = (0, 0);
         for (chain, d) in self.chains.into_iter().zip(0u8..) {
             let mut track = chain.track;
@@ -199,12 +220,12 @@ impl Splitter {
             track.sps = chain.encoder.sps().to_vec();
             track.pps = chain.encoder.pps().to_vec();
             (width, height) = (u32::from(track.width), u32::from(track.height));
-            files.push(mp4::write(&track, audio)?);
             descriptions.push(Stream {
                 file: format!("d{d}.mp4"),
                 frames: track.frames.len() as u32,
-                bitrate: (track.data.len() as f64 * 8.0 / seconds) as u32,
+                bitrate: (chain.octets as f64 * 8.0 / seconds) as u32,
             });
+            tracks.push(track);
         }
         let audio = audio.map(|a| AudioEntry {
             codec: "aac".into(),
@@ -222,6 +243,6 @@ impl Splitter {
             descriptions,
             audio,
         };
-        Ok(Title { manifest, files })
+        Ok(Outline { manifest, tracks })
     }
 }

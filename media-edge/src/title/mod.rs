@@ -93,7 +93,7 @@ pub fn create(
         .name
         .clone()
         .unwrap_or_else(|| source::name_of(input));
-    let target = folder::Target::prepare(out, &name, settings.replace)?;
+    let mut target = folder::Target::prepare(out, &name, settings.replace)?;
     let mut source = Source::open(input)?;
     let total = source.total();
     let mut splitter = Splitter::new(split_settings(&name, &source, settings)?)?;
@@ -102,9 +102,10 @@ pub fn create(
         .next()
         .with_context(|| format!("cannot read {input}"))?
     {
-        splitter
+        let coded = splitter
             .push(picture)
             .with_context(|| format!("cannot encode {input}"))?;
+        target.spool(coded.0, &coded.1)?;
         if splitter.frames().is_multiple_of(step) {
             progress(Progress {
                 frames: splitter.frames(),
@@ -120,13 +121,13 @@ pub fn create(
         Some(path) => audio::encode(path)?,
         None => None,
     };
-    let title = splitter
+    let outline = splitter
         .finish(audio.as_ref())
         .with_context(|| format!("cannot make a title of {input}"))?;
-    let folder = target.write(&title)?;
+    let folder = target.write(&outline, audio.as_ref())?;
     Ok(Created {
         folder,
-        manifest: title.manifest,
+        manifest: outline.manifest,
     })
 }
 

@@ -6,4 +6,4 @@ mod read;
 mod write;
 
 pub use read::{Mp4Error, SAMPLES_MAX, Sample, Track, TrackKind, read};
-pub use write::{AudioTrack, VideoTrack, write};
+pub use write::{AudioTrack, VideoTrack, WriteError, write};

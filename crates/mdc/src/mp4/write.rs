@@ -3,11 +3,15 @@
 //! Video runs at 90 kHz. A description that does not begin at time 0 gets an empty edit in front
 //! (ISO 14496-12 §8.6.6), so its frames keep the title's own timestamps in every player.
 
+use std::io::{self, Read, Write};
+use std::ops::Range;
+
 use mp4_atom::{
     Audio, Avc1, Avcc, Co64, Codec, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, Esds,
     FixedPoint, Ftyp, Hdlr, Matrix, Mdhd, Mdia, Minf, Moov, Mp4a, Mvhd, Smhd, Stbl, Stco, Stsc,
     StscEntry, Stsd, Stss, Stsz, StszSamples, Stts, SttsEntry, Tkhd, Trak, Url, Visual, Vmhd, esds,
 };
+use thiserror::Error;
 
 /// Ticks per second of the movie and its video track.
 const TIMESCALE: u32 = 90_000;
@@ -26,10 +30,8 @@ pub struct VideoTrack {
     pub sps: Vec<u8>,
     /// Picture parameter set, a NAL unit.
     pub pps: Vec<u8>,
-    /// Frames in order: 90 kHz time from the title's start, whether it is an IDR, size in `data`.
+    /// Frames in order: 90 kHz time from the title's start, whether it is an IDR, octets.
     pub frames: Vec<(u64, bool, u32)>,
-    /// All frames one after the other, each as length-prefixed NAL units (4-octet lengths).
-    pub data: Vec<u8>,
     /// 90 kHz time at which the last frame ends.
     pub end: u64,
 }
@@ -49,28 +51,49 @@ pub struct AudioTrack {
     pub units: Vec<Vec<u8>>,
 }
 
-/// The bytes of the MP4 file. Errors only when a parameter set is not one.
-pub fn write(video: &VideoTrack, audio: Option<&AudioTrack>) -> Result<Vec<u8>, mp4_atom::Error> {
+/// Why a file cannot be written.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// A parameter set is not one, or a table does not fit its box.
+    #[error("MP4: {0}")]
+    Boxes(#[from] mp4_atom::Error),
+    /// Reading the frames or writing the file failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Writes the MP4 file to `out`. `data` gives all video frames one after the other, each as
+/// length-prefixed NAL units (4-octet lengths); it is read once, from start to end.
+pub fn write(
+    video: &VideoTrack,
+    data: &mut impl Read,
+    audio: Option<&AudioTrack>,
+    out: &mut impl Write,
+) -> Result<(), WriteError> {
     let chunks = chunks(video, audio);
     let payload: u64 = chunks.iter().map(|c| c.size).sum();
     let wide = payload > u64::from(u32::MAX) / 2;
     // The table of offsets has the same size whatever the offsets are: encode once to learn it.
     let head = encode_head(video, audio, &chunks, 0, wide)?;
     let head = encode_head(video, audio, &chunks, head.len() as u64 + MDAT_HEADER, wide)?;
-    let mut file = head;
-    file.extend_from_slice(&[0, 0, 0, 1]);
-    file.extend_from_slice(b"mdat");
-    file.extend_from_slice(&(payload + MDAT_HEADER).to_be_bytes());
+    out.write_all(&head)?;
+    out.write_all(&[0, 0, 0, 1])?;
+    out.write_all(b"mdat")?;
+    out.write_all(&(payload + MDAT_HEADER).to_be_bytes())?;
     for chunk in &chunks {
-        match chunk.source {
-            Source::Video { ref octets } => file.extend_from_slice(&video.data[octets.clone()]),
-            Source::Audio { ref units } => {
+        match &chunk.source {
+            Source::Video => {
+                if io::copy(&mut data.by_ref().take(chunk.size), out)? != chunk.size {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                }
+            }
+            Source::Audio { units } => {
                 let units = audio.map(|a| &a.units[units.clone()]).unwrap_or_default();
-                units.iter().for_each(|unit| file.extend_from_slice(unit));
+                units.iter().try_for_each(|unit| out.write_all(unit))?;
             }
         }
     }
-    Ok(file)
+    Ok(())
 }
 
 /// `mdat` with a 64-bit size, so that the header's size does not depend on the payload's.
@@ -85,40 +108,27 @@ struct Chunk {
 }
 
 enum Source {
-    Video { octets: std::ops::Range<usize> },
-    Audio { units: std::ops::Range<usize> },
+    Video,
+    Audio { units: Range<usize> },
 }
 
 /// Chunks of up to a second of both tracks, interleaved by time.
 fn chunks(video: &VideoTrack, audio: Option<&AudioTrack>) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
-    let mut at = 0usize;
     for (time, _, size) in &video.frames {
-        let (second, size) = (time / u64::from(TIMESCALE), *size as usize);
-        match chunks.last_mut() {
-            Some(Chunk {
-                source: Source::Video { octets },
-                samples,
-                size: total,
-                second: s,
-            }) if *s == second => {
-                octets.end += size;
-                *samples += 1;
-                *total += size as u64;
+        let (second, size) = (time / u64::from(TIMESCALE), u64::from(*size));
+        match chunks.last_mut().filter(|chunk| chunk.second == second) {
+            Some(chunk) => {
+                chunk.samples += 1;
+                chunk.size += size;
             }
-            _ => {
-                let source = Source::Video {
-                    octets: at..at + size,
-                };
-                chunks.push(Chunk {
-                    source,
-                    samples: 1,
-                    size: size as u64,
-                    second,
-                });
-            }
+            None => chunks.push(Chunk {
+                source: Source::Video,
+                samples: 1,
+                size,
+                second,
+            }),
         }
-        at += size;
     }
     if let Some(audio) = audio {
         let per_chunk = (audio.rate / AAC_FRAME).max(1) as usize;
@@ -151,7 +161,7 @@ fn encode_head(
     let mut offset = data_start;
     for chunk in chunks {
         let list = match chunk.source {
-            Source::Video { .. } => &mut video_chunks,
+            Source::Video => &mut video_chunks,
             Source::Audio { .. } => &mut audio_chunks,
         };
         list.push((offset, chunk.samples));
@@ -434,4 +444,87 @@ fn runs(deltas: impl Iterator<Item = u32>) -> Stts {
         }
     }
     Stts { entries }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mp4::read;
+
+    /// 400 frames of 10 octets at 25 per second, and 10 s of sound.
+    fn tracks() -> (VideoTrack, AudioTrack) {
+        let frames = (0..400u64)
+            .map(|k| (3_600 * (2 * k + 1) / 2, k % 50 == 0, 10))
+            .collect();
+        let (sps, pps) = (vec![0x67, 66, 0, 30, 1], vec![0x68, 1]);
+        let video = VideoTrack {
+            width: 64,
+            height: 48,
+            sps,
+            pps,
+            frames,
+            end: 1_441_800,
+        };
+        let units = (0..470).map(|k| vec![0xaa; 5 + k % 7]).collect();
+        let audio = AudioTrack {
+            config: vec![0x11, 0x90],
+            rate: 48_000,
+            channels: 2,
+            priming: 0,
+            units,
+        };
+        (video, audio)
+    }
+
+    #[test]
+    fn both_tracks_are_interleaved_and_every_sample_is_found_again() {
+        let (video, audio) = tracks();
+        let data: Vec<u8> = (0..4_000u32).map(|i| (i / 10) as u8).collect();
+        let mut file = Vec::new();
+        write(&video, &mut data.as_slice(), Some(&audio), &mut file).unwrap();
+        let read = read(&file).unwrap();
+        assert_eq!(read[0].samples.len(), 400);
+        for (k, sample) in read[0].samples.iter().enumerate() {
+            assert_eq!(file[sample.offset as usize..][..10], [k as u8; 10]);
+            assert_eq!(
+                (sample.time as u64, sample.sync),
+                (video.frames[k].0, k % 50 == 0)
+            );
+        }
+        for (sample, unit) in read[1].samples.iter().zip(&audio.units) {
+            assert_eq!(
+                file[sample.offset as usize..][..sample.size as usize],
+                unit[..]
+            );
+        }
+        let second = |samples: &[crate::mp4::Sample], k: usize| samples[k].offset;
+        assert!(
+            second(&read[1].samples, 0) < second(&read[0].samples, 399),
+            "sound is not at the end"
+        );
+    }
+
+    #[test]
+    fn wide_offsets_give_the_same_places() {
+        let (video, audio) = tracks();
+        let chunks = chunks(&video, Some(&audio));
+        let places = |wide: bool| -> Vec<u64> {
+            let mut file = encode_head(&video, Some(&audio), &chunks, 100_000, wide).unwrap();
+            file.resize(200_000, 0);
+            read(&file)
+                .unwrap()
+                .iter()
+                .flat_map(|t| &t.samples)
+                .map(|s| s.offset)
+                .collect()
+        };
+        assert_eq!(places(true), places(false));
+    }
+
+    #[test]
+    fn too_little_data_is_an_error() {
+        let (video, _) = tracks();
+        let error = write(&video, &mut [0u8; 99].as_slice(), None, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, WriteError::Io(_)));
+    }
 }
