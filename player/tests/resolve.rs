@@ -1,5 +1,6 @@
 //! Resolving against a real name server on a socket: what comes out, and how each failure is told.
 
+#[path = "support/name_server.rs"]
 mod support;
 
 use std::sync::atomic::Ordering;

@@ -11,18 +11,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 /// What the closure may do with a query; `false` as an answer means silence.
-pub type Zone = dyn Fn(&Query, &mut Message, bool) -> bool + Send + Sync;
+pub(crate) type Zone = dyn Fn(&Query, &mut Message, bool) -> bool + Send + Sync;
 
 /// A running name server.
-pub struct NameServer {
+pub(crate) struct NameServer {
     /// Same port for UDP and TCP.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Queries seen so far.
-    pub queries: Arc<AtomicUsize>,
+    pub(crate) queries: Arc<AtomicUsize>,
 }
 
 /// Serves `zone` until the test's runtime ends. The closure's last argument says whether it is TCP.
-pub async fn name_server(
+pub(crate) async fn name_server(
     zone: impl Fn(&Query, &mut Message, bool) -> bool + Send + Sync + 'static,
 ) -> NameServer {
     let zone: Arc<Zone> = Arc::new(zone);
@@ -88,18 +88,18 @@ fn respond(zone: &Zone, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
 }
 
 /// A name with the final dot.
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
 /// An SRV record for the question's name.
-pub fn srv(question: &Query, priority: u16, weight: u16, port: u16, target: &str) -> Record {
+pub(crate) fn srv(question: &Query, priority: u16, weight: u16, port: u16, target: &str) -> Record {
     let srv = SRV::new(priority, weight, port, name(target));
     Record::from_rdata(question.name().clone(), 30, RData::SRV(srv))
 }
 
 /// An address record for the question's name, of the family of `address`.
-pub fn address(question: &Query, address: &str) -> Record {
+pub(crate) fn address(question: &Query, address: &str) -> Record {
     let rdata = match address.parse().unwrap() {
         std::net::IpAddr::V4(v4) => RData::A(A(v4)),
         std::net::IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
@@ -108,7 +108,7 @@ pub fn address(question: &Query, address: &str) -> Record {
 }
 
 /// Sets the response code and says "send it".
-pub fn code(answer: &mut Message, code: ResponseCode) -> bool {
+pub(crate) fn code(answer: &mut Message, code: ResponseCode) -> bool {
     answer.metadata.response_code = code;
     true
 }
