@@ -246,6 +246,15 @@ fn a_gap_is_given_up_after_its_time_and_the_frames_behind_it_come_out() {
     depacketizer.expire(3 + mdc::rtp::REORDER_MS);
     assert_eq!(times(&mut depacketizer), [3, 4, 5]);
     assert_eq!(depacketizer.counts().lost, 2);
+    let last = continuity
+        .seq_base
+        .wrapping_add(sent.packets.len() as u16 - 1);
+    assert_eq!(
+        depacketizer
+            .highest_sequence()
+            .map(|highest| highest as u16),
+        Some(last)
+    );
 }
 
 #[test]

@@ -164,13 +164,15 @@ impl Depacketizer {
     }
 
     /// Extended (unwrapped) number of the highest packet handled so far, for receiver reports
-    /// (RFC 3550 §6.4.1): the low 16 bits are the sequence number, the high ones count cycles.
+    /// (RFC 3550 §6.4.1): the low 16 bits are the sequence number, the high ones count cycles. None
+    /// before the first packet.
     pub fn highest_sequence(&self) -> Option<u32> {
-        let last = self
-            .held
-            .last_key_value()
-            .map(|(n, _)| *n)
-            .or(self.next.map(|n| n - 1))?;
+        let held = self.held.last_key_value().map(|(number, _)| *number);
+        let handled = self
+            .next
+            .filter(|_| self.ssrc.is_some())
+            .map(|next| next - 1);
+        let last = held.or(handled)?;
         Some((last.wrapping_sub(EXTENDED_START) & 0xffff_ffff) as u32)
     }
 
