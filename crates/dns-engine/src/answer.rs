@@ -34,7 +34,7 @@ pub(crate) fn answer(
     rtype: u16,
     client: &Client,
     tailored: &mut Tailored,
-    chain: &mut NameBuffer,
+    chain: &mut Chain,
     reply: &mut Reply<'_>,
 ) {
     let Some(zone) = zone_of(&snapshot.zones, name, rtype) else {
@@ -129,6 +129,23 @@ fn hosts(set: &RrSet) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Names met while aliases are followed; made per query, but not allocated.
+pub(crate) struct Chain {
+    shown: NameBuffer,
+    lowered: NameBuffer,
+    next: NameBuffer,
+}
+
+impl Chain {
+    pub(crate) const fn new() -> Self {
+        Self {
+            shown: NameBuffer::new(),
+            lowered: NameBuffer::new(),
+            next: NameBuffer::new(),
+        }
+    }
+}
+
 /// A look-up in one zone that follows aliases.
 struct Lookup<'a, 'b> {
     snapshot: &'a Snapshot,
@@ -140,83 +157,72 @@ struct Lookup<'a, 'b> {
 }
 
 impl<'a> Lookup<'a, '_> {
-    fn follow(&mut self, qname: &[u8], target: &mut NameBuffer) -> Result<(), Full> {
-        let mut lowered = NameBuffer::new();
-        lowered.set(qname);
-        for step in 0..=CHAIN_MAX {
-            let owner = if step == 0 {
-                Owner::Question
-            } else {
-                Owner::Name(target.as_slice())
-            };
-            let alias: &[u8] = match self.zone.find(lowered.as_slice()) {
-                Found::Missing => return negative(self.zone, Rcode::NXDOMAIN, self.reply),
-                Found::Delegated(cut) => return self.refer(cut, lowered.as_slice(), step),
-                Found::Renamed(node, set) => {
-                    self.write_set(Owner::Name(node.owner()), set)?;
-                    let Some(data) = set.rdatas().next() else {
-                        return Ok(());
-                    };
-                    let kept = lowered.as_slice().len().saturating_sub(node.owner().len());
-                    // The front keeps the case in which it was asked or pointed to.
-                    let mut renamed = NameBuffer::new();
-                    let front = match owner {
-                        Owner::Question => qname.get(..kept),
-                        Owner::Name(name) => name.get(..kept),
-                    };
-                    if !renamed.join(front.unwrap_or_default(), data) {
-                        self.reply.rcode = Rcode::YXDOMAIN;
-                        return Ok(());
-                    }
-                    let writer = &mut self.reply.writer;
-                    writer.record(
-                        Section::Answer,
-                        owner,
-                        rtype::CNAME,
-                        set.ttl,
-                        renamed.as_slice(),
-                    )?;
-                    if matches!(self.rtype, rtype::CNAME | rtype::ANY) {
-                        return Ok(());
-                    }
-                    target.set(renamed.as_slice());
-                    lowered = renamed;
-                    if self.ends_at(&mut lowered) {
-                        return Ok(());
-                    }
-                    continue;
-                }
-                Found::Node(node) => match node.rrset(rtype::CNAME) {
-                    Some(set) if self.rtype != rtype::CNAME => {
-                        self.write_set(owner, set)?;
-                        if self.rtype == rtype::ANY {
-                            return Ok(());
-                        }
-                        set.rdatas().next().unwrap_or_default()
-                    }
-                    _ => return self.finish(node, owner),
-                },
-            };
-            target.set(alias);
-            lowered.set(alias);
-            if self.ends_at(&mut lowered) {
+    fn follow(&mut self, qname: &[u8], chain: &mut Chain) -> Result<(), Full> {
+        let Chain {
+            shown,
+            lowered,
+            next,
+        } = chain;
+        let mut goes_on = self.step(qname, Owner::Question, next)?;
+        for _ in 0..CHAIN_MAX {
+            if !goes_on {
                 return Ok(());
             }
+            shown.set(next.as_slice());
+            lowered.set(next.as_slice());
+            lowered.lower();
+            if self.ends_at(lowered.as_slice()) {
+                return Ok(());
+            }
+            goes_on = self.step(lowered.as_slice(), Owner::Name(shown.as_slice()), next)?;
         }
         Ok(())
     }
 
-    /// Lower-cases the target of an alias; true if the answer ends with that alias: its target is
-    /// another zone's, or depends on the client, so the resolver has to ask for it by itself.
-    fn ends_at(&mut self, target: &mut NameBuffer) -> bool {
-        target.lower();
-        let name = target.as_slice();
-        let ours = self
-            .snapshot
-            .zones
-            .find(name)
-            .is_some_and(|zone| std::ptr::eq(zone, self.zone));
-        if !ours {
+    /// Writes what the zone knows about a lower-cased name, shown as `owner`; true if that is an alias
+    /// to follow, whose target is then in `next`.
+    fn step(&mut self, name: &[u8], owner: Owner<'_>, next: &mut NameBuffer) -> Result<bool, Full> {
+        match self.zone.find(name) {
+            Found::Missing => negative(self.zone, Rcode::NXDOMAIN, self.reply)?,
+            Found::Delegated(cut) => self.refer(cut, name, owner)?,
+            Found::Renamed(node, set) => return self.rename(node, set, name, owner, next),
+            Found::Node(node) => match node.rrset(rtype::CNAME) {
+                Some(set) if self.rtype != rtype::CNAME => {
+                    self.write_set(owner, set)?;
+                    next.set(set.rdatas().next().unwrap_or_default());
+                    return Ok(self.rtype != rtype::ANY);
+                }
+                _ => self.finish(node, owner)?,
+            },
+        }
+        Ok(false)
+    }
+
+    /// Below a DNAME: the record and the alias made from it (RFC 6672 §3.2).
+    fn rename(
+        &mut self,
+        node: &Node,
+        set: &RrSet,
+        name: &[u8],
+        owner: Owner<'_>,
+        next: &mut NameBuffer,
+    ) -> Result<bool, Full> {
+        self.write_set(Owner::Name(node.owner()), set)?;
+        let front = name.len().saturating_sub(node.owner().len());
+        if !next.join(&name[..front], set.rdatas().next().unwrap_or_default()) {
+            self.reply.rcode = Rcode::YXDOMAIN;
+            return Ok(false);
+        }
+        let (writer, alias) = (&mut self.reply.writer, next.as_slice());
+        writer.record(Section::Answer, owner, rtype::CNAME, set.ttl, alias)?;
+        Ok(!matches!(self.rtype, rtype::CNAME | rtype::ANY))
+    }
+
+    /// True if the answer ends with the alias to this lower-cased name: it is another zone's, or depends
+    /// on the client, so the resolver has to ask for it by itself.
+    fn ends_at(&mut self, name: &[u8]) -> bool {
+        let zone = self.snapshot.zones.find(name);
+        if !zone.is_some_and(|zone| std::ptr::eq(zone, self.zone)) {
             return true;
         }
         self.tailored.reset(self.rtype);
@@ -252,16 +258,14 @@ impl<'a> Lookup<'a, '_> {
     }
 
     /// A referral (RFC 1034 §4.3.2 step 3b); DS at the cut is still ours.
-    fn refer(&mut self, cut: &'a Node, name: &[u8], step: usize) -> Result<(), Full> {
-        let at_cut = name.eq_ignore_ascii_case(cut.owner());
-        if self.rtype == rtype::DS && at_cut {
+    fn refer(&mut self, cut: &'a Node, name: &[u8], owner: Owner<'_>) -> Result<(), Full> {
+        if self.rtype == rtype::DS && name.eq_ignore_ascii_case(cut.owner()) {
             return match cut.rrset(rtype::DS) {
-                Some(set) if step == 0 => self.write_set(Owner::Question, set),
-                Some(_) => Ok(()),
+                Some(set) => self.write_set(owner, set),
                 None => negative(self.zone, Rcode::NOERROR, self.reply),
             };
         }
-        if step > 0 {
+        if !matches!(owner, Owner::Question) {
             // The alias is the answer; where it leads is another server's to say.
             return Ok(());
         }
@@ -289,6 +293,9 @@ impl<'a> Lookup<'a, '_> {
         host: &[u8],
         node_of: impl Fn(&'a Zone, &[u8]) -> Option<&'a Node>,
     ) -> bool {
+        if !name::is_within(host, self.zone.origin()) {
+            return true;
+        }
         let mut lowered = NameBuffer::new();
         lowered.set(host);
         lowered.lower();

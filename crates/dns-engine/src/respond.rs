@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::answer::{self, Reply};
+use crate::answer::{self, Chain, Reply};
 use crate::name::NameBuffer;
 use crate::request::{self, Asked, Edns, HEADER, OPTION_NSID, OPTION_SUBNET, Request};
 use crate::tailor::{Client, Tailor, Tailored, ZonesOnly};
@@ -110,8 +110,8 @@ pub enum DropReason {
 /// Buffers of one worker, reused from query to query, and what the last answer was.
 pub struct Scratch {
     qname: NameBuffer,
-    pub(crate) chain: NameBuffer,
-    pub(crate) tailored: Tailored,
+    chain: Chain,
+    tailored: Tailored,
     suffixes: Suffixes,
     summary: Summary,
 }
@@ -127,7 +127,7 @@ impl Scratch {
     pub fn new() -> Self {
         Self {
             qname: NameBuffer::new(),
-            chain: NameBuffer::new(),
+            chain: Chain::new(),
             tailored: Tailored::new(),
             suffixes: Suffixes::new(),
             summary: Summary::default(),

@@ -33,10 +33,12 @@ pub(crate) enum Section {
     Additional = 2,
 }
 
-/// Name suffixes written so far: the hash of the lower-cased suffix, and where it stands.
+/// Name suffixes written so far: a fingerprint of the suffix whatever its case, and where it stands.
 pub(crate) struct Suffixes {
     entries: [(u32, u16); SUFFIXES_MAX],
     used: usize,
+    /// Start and fingerprint of each suffix of the name at hand; here so that it is cleared only once.
+    labels: [(u8, u32); LABELS_MAX],
 }
 
 impl Suffixes {
@@ -44,6 +46,7 @@ impl Suffixes {
         Self {
             entries: [(0, 0); SUFFIXES_MAX],
             used: 0,
+            labels: [(0, 0); LABELS_MAX],
         }
     }
 }
@@ -198,54 +201,56 @@ impl<'b> Writer<'b> {
         if self.suffixes.used == 0 {
             self.remember_question();
         }
-        let mut labels = [(0_u8, 0_u32); LABELS_MAX];
-        let count = hash_suffixes(name, &mut labels);
-        let known = labels[..count]
-            .iter()
-            .enumerate()
-            .find_map(|(place, &(start, hash))| {
-                Some((place, self.find(name.get(usize::from(start)..)?, hash)?))
-            });
-        let new = known.map_or(count, |(place, _)| place);
+        let count = take_suffixes(name, &mut self.suffixes.labels);
+        let known = (0..count).find_map(|place| {
+            let (start, print) = self.suffixes.labels[place];
+            Some((place, self.find(name.get(usize::from(start)..)?, print)?))
+        });
         let name_at = self.at;
-        let plain = labels[..count]
-            .get(new)
-            .map_or(name.len() - 1, |&(start, _)| start.into());
-        self.put(&name[..plain])?;
-        match known {
-            Some((_, at)) => self.put(&(0xC000 | at).to_be_bytes())?,
-            None => self.put(name::ROOT)?,
-        }
-        for &(start, hash) in &labels[..new] {
-            self.remember(name_at + usize::from(start), hash);
-        }
+        let new = match known {
+            Some((place, at)) => {
+                let (plain, _) = self.suffixes.labels[place];
+                self.put(&name[..usize::from(plain)])?;
+                self.put(&(0xC000 | at).to_be_bytes())?;
+                place
+            }
+            None => {
+                self.put(name)?;
+                count
+            }
+        };
+        self.remember(name_at, new);
         Ok(())
     }
 
     fn remember_question(&mut self) {
-        let mut labels = [(0_u8, 0_u32); LABELS_MAX];
-        let count =
-            name::read(&self.out[HEADER..]).map_or(0, |name| hash_suffixes(name, &mut labels));
-        for &(start, hash) in &labels[..count] {
-            self.remember(HEADER + usize::from(start), hash);
-        }
+        let labels = &mut self.suffixes.labels;
+        let count = name::read(&self.out[HEADER..]).map_or(0, |name| take_suffixes(name, labels));
+        self.remember(HEADER, count);
     }
 
-    fn remember(&mut self, at: usize, hash: u32) {
-        if at > POINTER_MAX {
-            return;
-        }
-        if let Some(entry) = self.suffixes.entries.get_mut(self.suffixes.used) {
-            *entry = (hash, at as u16);
-            self.suffixes.used += 1;
+    /// Remembers the first `count` suffixes of the name at hand, which was written at `name_at`.
+    fn remember(&mut self, name_at: usize, count: usize) {
+        let Suffixes {
+            entries,
+            used,
+            labels,
+        } = &mut *self.suffixes;
+        for &(start, print) in &labels[..count] {
+            let at = name_at + usize::from(start);
+            let Some(entry) = entries.get_mut(*used).filter(|_| at <= POINTER_MAX) else {
+                return;
+            };
+            *entry = (print, at as u16);
+            *used += 1;
         }
     }
 
     /// Where this suffix stands in the message.
-    fn find(&self, suffix: &[u8], hash: u32) -> Option<u16> {
+    fn find(&self, suffix: &[u8], print: u32) -> Option<u16> {
         let known = self.suffixes.entries[..self.suffixes.used].iter();
         known
-            .filter(|entry| entry.0 == hash)
+            .filter(|entry| entry.0 == print)
             .map(|entry| entry.1)
             .find(|&at| self.stands_at(at, suffix))
     }
@@ -286,25 +291,30 @@ impl<'b> Writer<'b> {
     }
 }
 
-/// Writes start and lower-case hash of every suffix of `name` but the root; returns how many.
-fn hash_suffixes(name: &[u8], labels: &mut [(u8, u32); LABELS_MAX]) -> usize {
+/// Writes start and fingerprint of every suffix of `name` but the root; returns how many.
+///
+/// The fingerprint looks at three octets a label and is the same in any case; equal ones are compared.
+fn take_suffixes(name: &[u8], labels: &mut [(u8, u32); LABELS_MAX]) -> usize {
     let mut count = 0;
     let mut at = 0;
     while let (Some(&length @ 1..), Some(label)) = (name.get(at), labels.get_mut(count)) {
-        *label = (at as u8, 0);
+        let octet = |place: u8| {
+            let octet = name
+                .get(at + usize::from(place))
+                .copied()
+                .unwrap_or_default();
+            u32::from(octet | 0x20)
+        };
+        let seen = octet(1) | octet(length / 2 + 1) << 8 | octet(length) << 16;
+        *label = (at as u8, seen | u32::from(length) << 24);
         count += 1;
         at += 1 + usize::from(length);
     }
-    // From the right, so that equal suffixes hash alike wherever they end a name.
-    let mut hash = 0_u32;
-    let mut end = at;
-    for (start, slot) in labels[..count].iter_mut().rev() {
-        let start = usize::from(*start);
-        for octet in name.get(start..end).unwrap_or_default() {
-            hash = (hash ^ u32::from(octet.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
-        }
-        *slot = hash;
-        end = start;
+    // From the right, so that equal suffixes agree wherever they end a name.
+    let mut print = 0_u32;
+    for (_, label) in labels[..count].iter_mut().rev() {
+        print = (print.rotate_left(9) ^ *label).wrapping_mul(0x9E37_79B1);
+        *label = print;
     }
     count
 }

@@ -224,28 +224,28 @@ impl Zone {
 
     /// Walks down from the origin, so that a long invented name costs no more than the zone is deep.
     fn find_from_above(&self, name: &[u8]) -> Found<'_> {
-        let mut starts = [0_u8; name::LABELS_MAX + 1];
-        let depth = label_starts(name, &mut starts);
-        let below_origin = depth - name::label_count(&self.origin).min(depth);
+        let mut starts = [0_u8; name::LABELS_MAX];
+        let below_origin = label_starts(
+            name,
+            name.len().saturating_sub(self.origin.len()),
+            &mut starts,
+        );
+        let Some(mut node) = self.nodes.get(&self.origin) else {
+            return Found::Missing;
+        };
         let mut encloser = &self.origin[..];
         for &start in starts[..below_origin].iter().rev() {
-            let suffix = name.get(usize::from(start)..).unwrap_or(name::ROOT);
-            if let Some(renamed) = self.renamed(encloser) {
-                return renamed;
+            if let Some(set) = node.rrset(rtype::DNAME) {
+                return Found::Renamed(node, set);
             }
+            let suffix = name.get(usize::from(start)..).unwrap_or(name::ROOT);
             match self.nodes.get(suffix) {
-                Some(node) if node.cut == Cut::At => return Found::Delegated(node),
-                Some(_) => encloser = suffix,
+                Some(cut) if cut.cut == Cut::At => return Found::Delegated(cut),
+                Some(below) => (node, encloser) = (below, suffix),
                 None => return self.wildcard(encloser),
             }
         }
         Found::Missing
-    }
-
-    fn renamed(&self, encloser: &[u8]) -> Option<Found<'_>> {
-        let node = self.nodes.get(encloser)?;
-        node.rrset(rtype::DNAME)
-            .map(|set| Found::Renamed(node, set))
     }
 
     /// The source of synthesis below the closest encloser (RFC 4592 §3.3.1).
@@ -297,13 +297,12 @@ fn mark_delegations(nodes: &mut NameMap<Node>, origin: &[u8]) {
     }
 }
 
-/// Writes where each label of `name` starts; returns how many there are, the root not counted.
-fn label_starts(name: &[u8], starts: &mut [u8; name::LABELS_MAX + 1]) -> usize {
+/// Writes where each label that starts before `end` starts; returns how many there are.
+fn label_starts(name: &[u8], end: usize, starts: &mut [u8; name::LABELS_MAX]) -> usize {
     let (mut at, mut count) = (0, 0);
-    while let Some(&length @ 1..) = name.get(at) {
-        let Some(start) = starts.get_mut(count) else {
-            break;
-        };
+    while at < end
+        && let (Some(&length @ 1..), Some(start)) = (name.get(at), starts.get_mut(count))
+    {
         *start = at as u8;
         at += 1 + usize::from(length);
         count += 1;
