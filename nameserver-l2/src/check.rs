@@ -7,6 +7,7 @@ use service::diagnostic::Report;
 use crate::config::Config;
 use crate::explain::Explainer;
 use crate::inputs::Inputs;
+use crate::probe;
 use crate::view::View;
 
 /// Reads everything a start would read and reports all that is wrong or odd. No release yet is no finding.
@@ -14,12 +15,14 @@ pub fn check(config: &Config) -> Report {
     load(config).0
 }
 
-/// What a start would serve, for `explain`; every edge counts as live. The report has what is wrong.
-pub fn explainer(config: &Config) -> (Report, Explainer) {
-    load(config)
+/// What a start would serve, for `explain`, with every edge probed once; and what is wrong.
+pub async fn explainer(config: &Config) -> (Report, Explainer) {
+    let (report, view, explainer) = load(config);
+    probe::once(&view, config.probe).await;
+    (report, explainer)
 }
 
-fn load(config: &Config) -> (Report, Explainer) {
+fn load(config: &Config) -> (Report, Arc<View>, Explainer) {
     let mut inputs = Inputs::new(config.clone());
     let news = inputs.look();
     let mut report = Report::default();
@@ -33,5 +36,5 @@ fn load(config: &Config) -> (Report, Explainer) {
     let (_, tokens, odd) = inputs.snapshot(&view, &Arc::default());
     report.extend(odd.findings);
     let services = inputs.services().cloned();
-    (report, Explainer::new(tokens, view, services))
+    (report, view.clone(), Explainer::new(tokens, view, services))
 }

@@ -87,7 +87,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             client,
             json,
         } => {
-            let (report, explainer) = check::explainer(&Config::load(&config)?);
+            let (report, explainer) = check::explainer(&Config::load(&config)?).await;
             report.show();
             let explanation = explainer
                 .explain(&token, client.as_deref())

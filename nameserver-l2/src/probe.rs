@@ -9,7 +9,7 @@ use std::time::Duration;
 use service::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::config::Probe;
@@ -19,6 +19,9 @@ use crate::view::View;
 /// Every server has to understand this one (RFC 2326 §10.1), and it changes nothing.
 const REQUEST: &[u8] =
     b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: signpost-nameserver-l2\r\nConnection: close\r\n\r\n";
+
+/// Connections that a single look opens at the same time.
+const ROUND: usize = 64;
 
 /// "RTSP/1.0 200"
 const STATUS_LENGTH: usize = 12;
@@ -51,6 +54,26 @@ pub(crate) async fn run(view: Arc<View>, probe: Probe, shutdown: Shutdown) {
         }
     }
     running.values().for_each(AbortHandle::abort);
+}
+
+/// Probes every address once and believes what it finds: for a single look. Takes one time-out at most for each
+/// [`ROUND`] addresses.
+pub(crate) async fn once(view: &View, probe: Probe) {
+    let targets = view
+        .table()
+        .as_ref()
+        .map_or(Vec::new(), |table| table.plan.targets.clone());
+    for round in targets.chunks(ROUND) {
+        let mut probes: JoinSet<(SocketAddr, bool)> = JoinSet::new();
+        for target in round.iter().copied() {
+            probes.spawn(async move { (target, options(target, probe.timeout()).await.is_ok()) });
+        }
+        while let Some(Ok((target, good))) = probes.join_next().await {
+            (0..probe.fall.max(1)).for_each(|_| {
+                view.report(target, good);
+            });
+        }
+    }
 }
 
 /// Probes one address for ever. The first probe comes at a place of its own in the interval, so that the edges of a large
