@@ -70,7 +70,9 @@ impl Adoption {
         if misfits.errors() == 0 {
             self.world = everything;
             outcome.changed = true;
-            outcome.adopted.extend(std::mem::take(&mut self.pending).into_keys());
+            outcome
+                .adopted
+                .extend(std::mem::take(&mut self.pending).into_keys());
             return;
         }
         for source in self.pending.keys().cloned().collect::<Vec<_>>() {

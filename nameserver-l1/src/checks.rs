@@ -17,7 +17,9 @@ pub fn cross_check(world: &World) -> Report {
     let mut report = Report::default();
     check_files(world, &mut report);
     let zones = world.zones();
-    let Some(file) = &world.services else { return report };
+    let Some(file) = &world.services else {
+        return report;
+    };
     for service in &file.services.services {
         // What is wrong with a zone that is not loaded has been said already.
         if !world.is_unloaded(&wire(&service.owner)) {
@@ -33,7 +35,10 @@ pub fn cross_check(world: &World) -> Report {
 /// Two files must not be the same zone (names differ in case only).
 fn check_files(world: &World, report: &mut Report) {
     for (path, zone) in &world.zones {
-        let first = world.zones.iter().find(|(_, other)| other.origin() == zone.origin());
+        let first = world
+            .zones
+            .iter()
+            .find(|(_, other)| other.origin() == zone.origin());
         if let Some((first, _)) = first.filter(|(first, _)| *first != path) {
             let message = format!(
                 "zone {} is loaded from {} already",
@@ -58,19 +63,31 @@ fn check_owner(file: &ServicesFile, service: &Service, zones: &Zones, report: &m
     let origin = name::text(zone.origin());
     if let Some(cut) = zone.delegation(&owner) {
         let message = format!("owner {} is delegated away from {origin}", service.owner);
-        return error(message, format!("the NS records of {} are above it", name::text(cut)));
+        return error(
+            message,
+            format!("the NS records of {} are above it", name::text(cut)),
+        );
     }
     let Some(default) = zone.rrset(&owner, rtype::SRV) else {
         let message = format!("owner {} has no SRV record in zone {origin}", service.owner);
-        let hint = format!("add the default answer: `{} 30 IN SRV 0 0 554 …`", service.owner);
+        let hint = format!(
+            "add the default answer: `{} 30 IN SRV 0 0 554 …`",
+            service.owner
+        );
         return error(message, hint);
     };
     for data in default.rdatas() {
         let target = name::lowered(data.get(6..).unwrap_or_default());
-        if zones.find(&target).is_some_and(|zone| zone.rrset(&target, rtype::CNAME).is_some()) {
+        if zones
+            .find(&target)
+            .is_some_and(|zone| zone.rrset(&target, rtype::CNAME).is_some())
+        {
             let target = name::text(&target);
             error(
-                format!("the default answer of {} points to an alias, {target}", service.owner),
+                format!(
+                    "the default answer of {} points to an alias, {target}",
+                    service.owner
+                ),
                 "an SRV target has addresses of its own (RFC 2782)".to_owned(),
             );
         }
@@ -84,25 +101,43 @@ fn check_tokens(file: &ServicesFile, service: &Service, zones: &Zones, report: &
     };
     let (tokens, owner) = (wire(&service.tokens), wire(&service.owner));
     if !templates::fits(&tokens) {
-        let message = format!("a token in front of {} is longer than a name may be", service.tokens);
+        let message = format!(
+            "a token in front of {} is longer than a name may be",
+            service.tokens
+        );
         error(message, "a name has at most 255 octets, a token 28 of them");
     }
     if zones.exact(&tokens).is_some() {
         let message = format!("token zone {} is served here itself", service.tokens);
-        return error(message, "it is the second level's: move its file to that server");
+        return error(
+            message,
+            "it is the second level's: move its file to that server",
+        );
     }
-    let Some(zone) = zones.find(&owner) else { return }; // reported with the owner
-    let delegated = zone.delegation(&tokens).is_some_and(|cut| name::lowered(cut) == tokens);
+    let Some(zone) = zones.find(&owner) else {
+        return;
+    }; // reported with the owner
+    let delegated = zone
+        .delegation(&tokens)
+        .is_some_and(|cut| name::lowered(cut) == tokens);
     if !name::is_within(&tokens, zone.origin()) || !delegated {
         let origin = name::text(zone.origin());
-        let message = format!("token zone {} is not delegated in zone {origin}", service.tokens);
-        error(message, "add NS records for it, naming the second level's servers");
+        let message = format!(
+            "token zone {} is not delegated in zone {origin}",
+            service.tokens
+        );
+        error(
+            message,
+            "add NS records for it, naming the second level's servers",
+        );
     }
 }
 
 /// The map has to know the service's class.
 fn check_class(file: &ServicesFile, service: &Service, world: &World, report: &mut Report) {
-    let Some(release) = &world.release else { return };
+    let Some(release) = &world.release else {
+        return;
+    };
     let classes = release.map.class_count();
     if usize::from(service.class) >= classes {
         let message = format!(
@@ -128,7 +163,8 @@ fn check_client_names(world: &World, file: &ServicesFile, report: &mut Report) {
             );
             if hidden {
                 let owner = name::text(node.owner());
-                let message = format!("{owner} is never answered: it reads as a client id of a service");
+                let message =
+                    format!("{owner} is never answered: it reads as a client id of a service");
                 let finding = Diagnostic::error(path.display().to_string(), 0, 0, message);
                 report.push(finding.with_hint("`ip4-…` and `ip6-…` below a service are taken"));
             }
@@ -139,14 +175,25 @@ fn check_client_names(world: &World, file: &ServicesFile, report: &mut Report) {
 /// A finding at `[service.NAME] key`, or at the table if the key is not written out.
 fn finding(file: &ServicesFile, service: &str, key: &str, message: String) -> Diagnostic {
     let (line, column) = place(&file.text, service, key).unwrap_or((0, 0));
-    Diagnostic::error(&*file.file, line, column, format!("service {service}: {message}"))
+    Diagnostic::error(
+        &*file.file,
+        line,
+        column,
+        format!("service {service}: {message}"),
+    )
 }
 
 fn place(text: &str, service: &str, key: &str) -> Option<(usize, usize)> {
     let root = DeTable::parse(text).ok()?;
     let services = root.get_ref().get("service")?.get_ref().as_table()?;
     let table = services.get(service)?;
-    let value = table.get_ref().as_table().and_then(|table: &DeTable<'_>| table.get(key));
-    let span = value.map_or_else(|| table.span(), |value: &toml::Spanned<DeValue<'_>>| value.span());
+    let value = table
+        .get_ref()
+        .as_table()
+        .and_then(|table: &DeTable<'_>| table.get(key));
+    let span = value.map_or_else(
+        || table.span(),
+        |value: &toml::Spanned<DeValue<'_>>| value.span(),
+    );
     Some(line_and_column(text, span.start))
 }

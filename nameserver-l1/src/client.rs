@@ -37,17 +37,29 @@ pub struct Asker {
 impl Asker {
     /// The client that a label names.
     pub fn from_label(subnet: Subnet) -> Self {
-        Self { subnet, known_by: KnownBy::Label }
+        Self {
+            subnet,
+            known_by: KnownBy::Label,
+        }
     }
 
     /// The client of a query whose name carries no label.
     pub fn from_query(client: &Client) -> Self {
         match client.subnet {
             Some(subnet) if subnet.source_len > 0 => {
-                let subnet = Subnet { address: subnet.address, len: subnet.source_len };
-                Self { subnet: subnet.normalized(), known_by: KnownBy::Subnet }
+                let subnet = Subnet {
+                    address: subnet.address,
+                    len: subnet.source_len,
+                };
+                Self {
+                    subnet: subnet.normalized(),
+                    known_by: KnownBy::Subnet,
+                }
             }
-            _ => Self { subnet: Subnet::host(client.source), known_by: KnownBy::Source },
+            _ => Self {
+                subnet: Subnet::host(client.source),
+                known_by: KnownBy::Source,
+            },
         }
     }
 
@@ -79,27 +91,55 @@ mod tests {
     fn query(source: &str, subnet: Option<&str>) -> Asker {
         let subnet = subnet.map(|text| {
             let subnet: Subnet = text.parse().unwrap();
-            ClientSubnet { address: subnet.address, source_len: subnet.len }
+            ClientSubnet {
+                address: subnet.address,
+                source_len: subnet.len,
+            }
         });
-        Asker::from_query(&Client { source: source.parse().unwrap(), subnet })
+        Asker::from_query(&Client {
+            source: source.parse().unwrap(),
+            subnet,
+        })
     }
 
     fn check(asker: Asker, subnet: &str, known_by: KnownBy, map_scope: u8, scope: u8) {
         assert_eq!(asker.subnet.to_string(), subnet);
-        assert_eq!((asker.known_by, asker.scope(map_scope)), (known_by, scope), "{subnet}");
+        assert_eq!(
+            (asker.known_by, asker.scope(map_scope)),
+            (known_by, scope),
+            "{subnet}"
+        );
     }
 
     #[test]
     fn a_subnet_goes_before_the_source() {
         let asker = query("192.0.2.1", Some("198.51.100.0/24"));
         check(asker, "198.51.100.0/24", KnownBy::Subnet, 22, 22);
-        check(query("192.0.2.1", None), "192.0.2.1/32", KnownBy::Source, 22, 0);
+        check(
+            query("192.0.2.1", None),
+            "192.0.2.1/32",
+            KnownBy::Source,
+            22,
+            0,
+        );
     }
 
     #[test]
     fn a_subnet_of_length_zero_means_no_knowledge() {
-        check(query("192.0.2.1", Some("0.0.0.0/0")), "192.0.2.1/32", KnownBy::Source, 22, 0);
-        check(query("192.0.2.1", Some("::/0")), "192.0.2.1/32", KnownBy::Source, 22, 0);
+        check(
+            query("192.0.2.1", Some("0.0.0.0/0")),
+            "192.0.2.1/32",
+            KnownBy::Source,
+            22,
+            0,
+        );
+        check(
+            query("192.0.2.1", Some("::/0")),
+            "192.0.2.1/32",
+            KnownBy::Source,
+            22,
+            0,
+        );
     }
 
     #[test]
@@ -118,10 +158,34 @@ mod tests {
 
     #[test]
     fn no_ipv6_answer_covers_the_mapped_block() {
-        check(query("::1", Some("2001:db8::/56")), "2001:db8::/56", KnownBy::Subnet, 0, 3);
-        check(query("::1", Some("2001:db8::/56")), "2001:db8::/56", KnownBy::Subnet, 40, 40);
+        check(
+            query("::1", Some("2001:db8::/56")),
+            "2001:db8::/56",
+            KnownBy::Subnet,
+            0,
+            3,
+        );
+        check(
+            query("::1", Some("2001:db8::/56")),
+            "2001:db8::/56",
+            KnownBy::Subnet,
+            40,
+            40,
+        );
         check(query("::1", Some("::/56")), "::/56", KnownBy::Subnet, 8, 81);
-        check(query("::1", Some("::1/128")), "::1/128", KnownBy::Subnet, 8, 81);
-        check(query("::1", Some("::fffe:0:0/96")), "::fffe:0:0/96", KnownBy::Subnet, 8, 96);
+        check(
+            query("::1", Some("::1/128")),
+            "::1/128",
+            KnownBy::Subnet,
+            8,
+            81,
+        );
+        check(
+            query("::1", Some("::fffe:0:0/96")),
+            "::fffe:0:0/96",
+            KnownBy::Subnet,
+            8,
+            96,
+        );
     }
 }

@@ -75,8 +75,10 @@ fn ipv4(text: &[u8]) -> Option<Subnet> {
     let length = u8::try_from(number(fields.next()?, 10, 2)?).ok()?;
     let address = Ipv4Addr::from(octets);
     let whole = fields.next().is_none() && length <= 32;
-    (whole && address.to_bits() & !mask_v4(length) == 0)
-        .then_some(Subnet { address: IpAddr::V4(address), len: length })
+    (whole && address.to_bits() & !mask_v4(length) == 0).then_some(Subnet {
+        address: IpAddr::V4(address),
+        len: length,
+    })
 }
 
 fn ipv6(text: &[u8]) -> Option<Subnet> {
@@ -88,8 +90,10 @@ fn ipv6(text: &[u8]) -> Option<Subnet> {
     let length = u8::try_from(number(fields.next()?, 10, 3)?).ok()?;
     let address = Ipv6Addr::from(groups);
     let whole = fields.next().is_none() && length <= 128;
-    (whole && address.to_bits() & !mask_v6(length) == 0)
-        .then_some(Subnet { address: IpAddr::V6(address), len: length })
+    (whole && address.to_bits() & !mask_v6(length) == 0).then_some(Subnet {
+        address: IpAddr::V6(address),
+        len: length,
+    })
 }
 
 /// A number of at most `digits_max` digits, without leading zeros.
@@ -98,16 +102,23 @@ fn number(text: &[u8], radix: u32, digits_max: usize) -> Option<u16> {
     if text.is_empty() || text.len() > digits_max || padded {
         return None;
     }
-    text.iter().try_fold(0u32, |sum, &octet| Some(sum * radix + char::from(octet).to_digit(radix)?))
+    text.iter()
+        .try_fold(0u32, |sum, &octet| {
+            Some(sum * radix + char::from(octet).to_digit(radix)?)
+        })
         .and_then(|sum| u16::try_from(sum).ok())
 }
 
 fn mask_v4(length: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0)
+    u32::MAX
+        .checked_shl(32 - u32::from(length.min(32)))
+        .unwrap_or(0)
 }
 
 fn mask_v6(length: u8) -> u128 {
-    u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0)
+    u128::MAX
+        .checked_shl(128 - u32::from(length.min(128)))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -116,7 +127,10 @@ mod tests {
 
     fn network(text: &str) -> ClientLabel {
         let (address, len) = text.split_once('/').unwrap();
-        ClientLabel::Network(Subnet { address: address.parse().unwrap(), len: len.parse().unwrap() })
+        ClientLabel::Network(Subnet {
+            address: address.parse().unwrap(),
+            len: len.parse().unwrap(),
+        })
     }
 
     #[test]
@@ -177,14 +191,21 @@ mod tests {
             let v4 = (next() % 33) as u8;
             let v6 = (next() % 129) as u8;
             let cleared = [
-                (IpAddr::V4(Ipv4Addr::from_bits(wide as u32 & mask_v4(v4))), v4),
+                (
+                    IpAddr::V4(Ipv4Addr::from_bits(wide as u32 & mask_v4(v4))),
+                    v4,
+                ),
                 (IpAddr::V6(Ipv6Addr::from_bits(wide & mask_v6(v6))), v6),
             ];
             for (address, len) in cleared {
                 let subnet = Subnet { address, len };
                 let label = write(subnet);
                 assert!(label.len() <= 63, "{label}");
-                assert_eq!(read(label.as_bytes()), ClientLabel::Network(subnet), "{label}");
+                assert_eq!(
+                    read(label.as_bytes()),
+                    ClientLabel::Network(subnet),
+                    "{label}"
+                );
             }
         }
     }

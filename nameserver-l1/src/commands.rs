@@ -43,14 +43,29 @@ pub fn check(config_file: &Path) -> Report {
     }
     if world.release.is_none() && report.errors() == 0 {
         let folder = config.releases.display().to_string();
-        report.push(warning(folder, "no release yet: services answer with the zones' own records"));
+        report.push(warning(
+            folder,
+            "no release yet: services answer with the zones' own records",
+        ));
     }
     if let Some(services) = &world.services {
-        report.extend(services.services.warnings.iter().cloned().map(crate::world::diagnostic));
+        report.extend(
+            services
+                .services
+                .warnings
+                .iter()
+                .cloned()
+                .map(crate::world::diagnostic),
+        );
     }
     if world.zones.is_empty() && world.unloaded.is_empty() {
         let folder = config.zones.display().to_string();
-        report.push(Diagnostic::error(folder, 0, 0, "there is no zone file (NAME.zone) in it"));
+        report.push(Diagnostic::error(
+            folder,
+            0,
+            0,
+            "there is no zone file (NAME.zone) in it",
+        ));
     }
     report.extend(cross_check(&world).findings);
     report
@@ -95,7 +110,13 @@ fn check_config(file: &Path, config: &Config, report: &mut Report) {
         error("`listen` is empty: nobody could ask this server".to_owned());
     }
     for (index, address) in config.listen.iter().enumerate() {
-        if address.port() != 0 && config.listen.iter().take(index).any(|other| other == address) {
+        if address.port() != 0
+            && config
+                .listen
+                .iter()
+                .take(index)
+                .any(|other| other == address)
+        {
             error(format!("`listen` names {address} twice"));
         }
     }
@@ -104,7 +125,11 @@ fn check_config(file: &Path, config: &Config, report: &mut Report) {
 /// A file that will be made later is no error.
 fn soften(report: &mut Report, path: &Path) {
     let file = path.display().to_string();
-    for finding in report.findings.iter_mut().filter(|finding| finding.file == file) {
+    for finding in report
+        .findings
+        .iter_mut()
+        .filter(|finding| finding.file == file)
+    {
         *finding = warning(
             file.clone(),
             "it is not there yet: services answer with the zones' own records",
@@ -113,5 +138,8 @@ fn soften(report: &mut Report, path: &Path) {
 }
 
 fn warning(file: String, message: &str) -> Diagnostic {
-    Diagnostic { severity: Severity::Warning, ..Diagnostic::error(file, 0, 0, message) }
+    Diagnostic {
+        severity: Severity::Warning,
+        ..Diagnostic::error(file, 0, 0, message)
+    }
 }

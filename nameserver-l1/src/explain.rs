@@ -91,8 +91,12 @@ pub fn explain(
     client: Subnet,
 ) -> Result<Explanation, String> {
     let index = find(routing, service)?;
-    let asker = Asker { subnet: client.normalized(), known_by: KnownBy::Subnet };
-    let (Some(routed), Some(decision)) = (routing.services.get(index), routing.decide(index, &asker))
+    let asker = Asker {
+        subnet: client.normalized(),
+        known_by: KnownBy::Subnet,
+    };
+    let (Some(routed), Some(decision)) =
+        (routing.services.get(index), routing.decide(index, &asker))
     else {
         return Err(format!("there is no service {service}"));
     };
@@ -111,7 +115,11 @@ pub fn explain(
     let (rcode, ttl, answer) = match decision.action {
         Action::Tokens(records) => ("NOERROR", routed.service.ttl.max, tokens(records)),
         Action::Zone => {
-            let records = routed.default.records.iter().filter_map(|data| own_record(data));
+            let records = routed
+                .default
+                .records
+                .iter()
+                .filter_map(|data| own_record(data));
             ("NOERROR", routed.default.ttl, records.collect())
         }
         Action::NoData => ("NOERROR", 0, Vec::new()),
@@ -125,8 +133,13 @@ pub fn explain(
         built_at: release.map(|release| release.built_at),
         zone_serial: serial(zones, &wire(&routed.service.owner)),
         reason: decision.reason.as_str(),
-        range: decision.found.map(|found| (found.range.0.to_string(), found.range.1.to_string())),
-        unit: decision.found.and_then(|found| found.unit).map(|unit| unit.0),
+        range: decision
+            .found
+            .map(|found| (found.range.0.to_string(), found.range.1.to_string())),
+        unit: decision
+            .found
+            .and_then(|found| found.unit)
+            .map(|unit| unit.0),
         scope: decision.scope,
         placement: decision.placement.and_then(|id| placement(release?, id)),
         rcode,
@@ -138,12 +151,18 @@ pub fn explain(
 fn find(routing: &Routing, service: &str) -> Result<usize, String> {
     let owner = format!("{}.", service.trim_end_matches('.').to_ascii_lowercase());
     let all = &routing.services;
-    all.iter().position(|routed| routed.service.name == service || routed.service.owner == owner).ok_or_else(
-        || {
-            let names: Vec<&str> = all.iter().map(|routed| routed.service.name.as_str()).collect();
-            format!("there is no service `{service}`; there are: {}", names.join(", "))
-        },
-    )
+    all.iter()
+        .position(|routed| routed.service.name == service || routed.service.owner == owner)
+        .ok_or_else(|| {
+            let names: Vec<&str> = all
+                .iter()
+                .map(|routed| routed.service.name.as_str())
+                .collect();
+            format!(
+                "there is no service `{service}`; there are: {}",
+                names.join(", ")
+            )
+        })
 }
 
 fn placement(release: &Release, id: u32) -> Option<Placement> {
@@ -152,7 +171,10 @@ fn placement(release: &Release, id: u32) -> Option<Placement> {
         region: region_name(Some(release), choice.region),
         share: choice.share,
     });
-    Some(Placement { id, regions: regions.collect() })
+    Some(Placement {
+        id,
+        regions: regions.collect(),
+    })
 }
 
 fn region_name(release: Option<&Release>, id: u16) -> String {
@@ -177,7 +199,9 @@ pub fn serial(zones: &Zones, name: &[u8]) -> Option<u32> {
     let data = zones.find(name)?.soa().rdatas().next()?;
     let after_primary = data.get(name::read(data)?.len()..)?;
     let numbers = after_primary.get(name::read(after_primary)?.len()..)?;
-    numbers.first_chunk::<4>().map(|serial| u32::from_be_bytes(*serial))
+    numbers
+        .first_chunk::<4>()
+        .map(|serial| u32::from_be_bytes(*serial))
 }
 
 impl fmt::Display for Explanation {
@@ -214,8 +238,20 @@ impl fmt::Display for Explanation {
         if self.answer.is_empty() {
             writeln!(f, "answer     {}, no records", self.rcode)?;
         }
-        for Srv { priority, weight, port, target, token, region } in &self.answer {
-            write!(f, "answer     {priority} {weight} {port} {target}   ttl {}", self.ttl)?;
+        for Srv {
+            priority,
+            weight,
+            port,
+            target,
+            token,
+            region,
+        } in &self.answer
+        {
+            write!(
+                f,
+                "answer     {priority} {weight} {port} {target}   ttl {}",
+                self.ttl
+            )?;
             match (token, region) {
                 (Some(token), Some(region)) => writeln!(f, "   token {token}: {region}")?,
                 _ => writeln!(f, "   the zone's own")?,

@@ -63,7 +63,11 @@ impl Inputs {
     /// Everything that has changed since the last call.
     pub fn poll(&mut self) -> Vec<Arrival> {
         let mut arrivals = self.poll_texts();
-        arrivals.extend(self.releases.poll().map(|version| (Source::Release, version)));
+        arrivals.extend(
+            self.releases
+                .poll()
+                .map(|version| (Source::Release, version)),
+        );
         arrivals
     }
 
@@ -86,7 +90,9 @@ impl Inputs {
         arrivals.extend(keys.map(|version| (Source::Keys, version)));
         self.zones.poll(&mut arrivals);
         let services = poll(&mut self.services, |file, text| {
-            Ok(Version::Services(Arc::new(world::read_services(file, text)?)))
+            Ok(Version::Services(Arc::new(world::read_services(
+                file, text,
+            )?)))
         });
         arrivals.extend(services.map(|version| (Source::Services, version)));
         arrivals
@@ -102,8 +108,15 @@ fn load(folder: &Path, trusted: &[VerifyingKey]) -> Option<Result<Version, Repor
     };
     let (generation, built_at) = (release.generation, release.built_at);
     Some(match decode(&release) {
-        Ok(map) => Ok(Version::Release(Arc::new(Release { generation, built_at, map }))),
-        Err(error) => Err(whole(folder, format!("release {generation} refused: {error}"))),
+        Ok(map) => Ok(Version::Release(Arc::new(Release {
+            generation,
+            built_at,
+            map,
+        }))),
+        Err(error) => Err(whole(
+            folder,
+            format!("release {generation} refused: {error}"),
+        )),
     })
 }
 
@@ -125,9 +138,8 @@ fn poll(
 }
 
 fn read_keys(file: &str, text: &str) -> Result<KeyRing, Report> {
-    KeyRing::from_toml(text).map_err(|error| {
-        Diagnostic::error(file, error.line, error.column, error.message).into()
-    })
+    KeyRing::from_toml(text)
+        .map_err(|error| Diagnostic::error(file, error.line, error.column, error.message).into())
 }
 
 /// A finding about a file or folder as a whole.
@@ -182,11 +194,15 @@ impl Zones {
             }
             let version = poll(&mut watched.file, |file, text| {
                 let origin = zone_name(path).unwrap_or_default();
-                Ok(Version::Zone(Arc::new(world::read_zone(file, &origin, &text)?)))
+                Ok(Version::Zone(Arc::new(world::read_zone(
+                    file, &origin, &text,
+                )?)))
             });
             arrivals.extend(version.map(|version| (Source::Zone(path.clone()), version)));
         }
-        let gone = self.files.extract_if(.., |_, watched| watched.missing >= MISSING_POLLS);
+        let gone = self
+            .files
+            .extract_if(.., |_, watched| watched.missing >= MISSING_POLLS);
         arrivals.extend(gone.map(|(path, _)| (Source::Zone(path), Ok(Version::ZoneGone))));
     }
 }
@@ -250,10 +266,16 @@ impl Releases {
     }
 
     fn poll_releases(&mut self) -> Result<Option<Release>, Box<release::Refused>> {
-        let Some(keys) = &self.keys else { return Ok(None) };
+        let Some(keys) = &self.keys else {
+            return Ok(None);
+        };
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            none => none.insert(release::Reader::open(&self.folder, keys.clone(), &self.state)?),
+            none => none.insert(release::Reader::open(
+                &self.folder,
+                keys.clone(),
+                &self.state,
+            )?),
         };
         let found = reader.poll_checked(decode)?;
         Ok(found.map(|(release, map)| Release {

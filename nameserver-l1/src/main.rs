@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use nameserver_l1::{Config, commands::{self, Offline}};
+use nameserver_l1::{
+    Config,
+    commands::{self, Offline},
+};
 use service::{EXIT_FINDINGS, shutdown::Shutdown};
 use traffic_map::Subnet;
 
@@ -54,9 +57,12 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run { config } => run(&config),
         Command::Check { config, json } => return check(&config, json),
-        Command::Explain { config, client, service, json } => {
-            explain(&config, client, &service, json)
-        }
+        Command::Explain {
+            config,
+            client,
+            service,
+            json,
+        } => explain(&config, client, &service, json),
     };
     done.map_or_else(|error| service::fail(&error), |()| ExitCode::SUCCESS)
 }
@@ -92,7 +98,9 @@ fn explain(
     json: bool,
 ) -> anyhow::Result<()> {
     let offline = Offline::open(config)?;
-    let explanation = offline.explain(service, client).map_err(anyhow::Error::msg)?;
+    let explanation = offline
+        .explain(service, client)
+        .map_err(anyhow::Error::msg)?;
     if json {
         println!("{}", serde_json::to_string(&explanation)?);
     } else {

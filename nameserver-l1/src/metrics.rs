@@ -37,7 +37,9 @@ struct Cell<const N: usize>([AtomicU64; N]);
 
 impl<const N: usize> Default for Counts<N> {
     fn default() -> Self {
-        Self(Box::new(std::array::from_fn(|_| Cell(std::array::from_fn(|_| AtomicU64::new(0))))))
+        Self(Box::new(std::array::from_fn(|_| {
+            Cell(std::array::from_fn(|_| AtomicU64::new(0)))
+        })))
     }
 }
 
@@ -77,8 +79,9 @@ const TYPES: [(u16, &str); 8] = [
 ];
 const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["ipv4", "ipv6"];
-const RCODES: [&str; 7] =
-    ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
+const RCODES: [&str; 7] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other",
+];
 const REQUESTS: usize = TYPES.len() * TRANSPORTS.len() * FAMILIES.len();
 const REASONS: usize = Reason::ALL.len();
 
@@ -132,11 +135,17 @@ impl Metrics {
                 "When the release being served was built, in Unix seconds.",
             )?,
             rows: IntGaugeVec::new(
-                Opts::new("signpost_map_rows", "Address ranges in the map being served."),
+                Opts::new(
+                    "signpost_map_rows",
+                    "Address ranges in the map being served.",
+                ),
                 &["family"],
             )?,
             reloads: IntCounterVec::new(
-                Opts::new("signpost_reload_total", "New versions of what is served, by outcome."),
+                Opts::new(
+                    "signpost_reload_total",
+                    "New versions of what is served, by outcome.",
+                ),
                 &["source", "result"],
             )?,
             refused: IntGaugeVec::new(
@@ -158,32 +167,48 @@ impl Metrics {
 
     /// Counts a query and, if one was sent, its response.
     pub fn count(&self, summary: Summary, from: &Arrival, sent: bool) {
-        let known = TYPES.iter().position(|(number, _)| *number == summary.rtype);
+        let known = TYPES
+            .iter()
+            .position(|(number, _)| *number == summary.rtype);
         let rtype = known.unwrap_or(TYPES.len() - 1);
         let family = usize::from(from.source.ip().to_canonical().is_ipv6());
         let index = (rtype * TRANSPORTS.len() + usize::from(from.tcp)) * FAMILIES.len() + family;
         self.traffic.requests.add(index);
         if sent {
-            self.traffic.responses.add(usize::from(summary.rcode.0).min(RCODES.len() - 1));
+            self.traffic
+                .responses
+                .add(usize::from(summary.rcode.0).min(RCODES.len() - 1));
         }
     }
 
     /// Shows what these listeners count by themselves.
     pub fn follow(&self, udp: UdpReader, tcp: TcpCounters) {
-        let mut listeners = self.traffic.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self
+            .traffic
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         listeners.push((udp, tcp));
     }
 
     /// Notes whether the newest version of a source is refused.
     pub fn set_refused(&self, source: &Source, refused: bool) {
-        let mut now = self.refused_now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self
+            .refused_now
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if refused {
             now.insert(source.clone());
         } else {
             now.remove(source);
         }
-        let count = now.iter().filter(|other| other.label() == source.label()).count();
-        self.refused.with_label_values(&[source.label()]).set(count as i64);
+        let count = now
+            .iter()
+            .filter(|other| other.label() == source.label())
+            .count();
+        self.refused
+            .with_label_values(&[source.label()])
+            .set(count as i64);
     }
 
     /// Counts how a service's client was known.
@@ -193,7 +218,11 @@ impl Metrics {
 
     /// The counts of the service with this name.
     pub fn service(&self, name: &str) -> ServiceCounts {
-        let mut services = self.traffic.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut services = self
+            .traffic
+            .services
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(services.entry(name.to_owned()).or_default())
     }
 }
@@ -213,26 +242,42 @@ impl Collector for TrafficCollector {
             for (tcp, transport) in TRANSPORTS.iter().enumerate() {
                 for (ipv6, family) in FAMILIES.iter().enumerate() {
                     let index = (at * TRANSPORTS.len() + tcp) * FAMILIES.len() + ipv6;
-                    let labels =
-                        [("type", *rtype), ("transport", *transport), ("family", *family)];
+                    let labels = [
+                        ("type", *rtype),
+                        ("transport", *transport),
+                        ("family", *family),
+                    ];
                     requests.push(sample(&labels, traffic.requests.sum(index)));
                 }
             }
         }
         let responses = (0..).zip(RCODES);
-        let responses = responses.map(|(i, rcode)| sample(&[("rcode", rcode)], traffic.responses.sum(i)));
+        let responses =
+            responses.map(|(i, rcode)| sample(&[("rcode", rcode)], traffic.responses.sum(i)));
         let clients = (0..).zip(CLIENTS);
         let clients = clients.map(|(i, by)| sample(&[("known_by", by)], traffic.clients.sum(i)));
         let mut answers = Vec::new();
-        for (name, counts) in &*traffic.services.lock().unwrap_or_else(PoisonError::into_inner) {
+        for (name, counts) in &*traffic
+            .services
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             for (index, reason) in Reason::ALL.into_iter().enumerate() {
                 let labels = [("service", name.as_str()), ("reason", reason.as_str())];
                 answers.push(sample(&labels, counts.sum(index)));
             }
         }
         vec![
-            family("signpost_dns_requests_total", "DNS messages received.", requests),
-            family("signpost_dns_responses_total", "DNS messages sent.", responses.collect()),
+            family(
+                "signpost_dns_requests_total",
+                "DNS messages received.",
+                requests,
+            ),
+            family(
+                "signpost_dns_responses_total",
+                "DNS messages sent.",
+                responses.collect(),
+            ),
             family(
                 "signpost_dns_transport_total",
                 "Messages and connections that ended before an answer, by cause.",
@@ -243,14 +288,21 @@ impl Collector for TrafficCollector {
                 "Queries for services, by how the client was known.",
                 clients.collect(),
             ),
-            family("signpost_answers_total", "Answers of services, by reason.", answers),
+            family(
+                "signpost_answers_total",
+                "Answers of services, by reason.",
+                answers,
+            ),
         ]
     }
 }
 
 impl Traffic {
     fn transport(&self) -> Vec<Metric> {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let udp: Vec<_> = listeners.iter().map(|(udp, _)| udp.totals()).collect();
         let tcp: Vec<_> = listeners.iter().map(|(_, tcp)| tcp.totals()).collect();
         let udp = [
@@ -258,19 +310,30 @@ impl Traffic {
             ("refused_port", udp.iter().map(|one| one.refused_port).sum()),
             ("oversized", udp.iter().map(|one| one.oversized).sum()),
             ("send_failed", udp.iter().map(|one| one.send_failed).sum()),
-            ("receive_failed", udp.iter().map(|one| one.receive_failed).sum()),
+            (
+                "receive_failed",
+                udp.iter().map(|one| one.receive_failed).sum(),
+            ),
             ("panic", udp.iter().map(|one| one.panics).sum()),
         ];
         let tcp = [
             ("turned_away", tcp.iter().map(|one| one.turned_away).sum()),
-            ("accept_failed", tcp.iter().map(|one| one.accept_failed).sum()),
+            (
+                "accept_failed",
+                tcp.iter().map(|one| one.accept_failed).sum(),
+            ),
             ("timed_out", tcp.iter().map(|one| one.timed_out).sum()),
             ("malformed", tcp.iter().map(|one| one.malformed).sum()),
         ];
         let show = |transport| {
-            move |(cause, sum): (&str, u64)| sample(&[("transport", transport), ("cause", cause)], sum)
+            move |(cause, sum): (&str, u64)| {
+                sample(&[("transport", transport), ("cause", cause)], sum)
+            }
         };
-        udp.into_iter().map(show("udp")).chain(tcp.into_iter().map(show("tcp"))).collect()
+        udp.into_iter()
+            .map(show("udp"))
+            .chain(tcp.into_iter().map(show("tcp")))
+            .collect()
     }
 }
 
@@ -314,22 +377,35 @@ mod tests {
             }
         });
         counts.add(7); // past the last: ignored
-        assert_eq!((counts.sum(0), counts.sum(1)), (0, 100 * (CELLS as u64 + 3)));
+        assert_eq!(
+            (counts.sum(0), counts.sum(1)),
+            (0, 100 * (CELLS as u64 + 3))
+        );
     }
 
     #[test]
     fn queries_are_shown_by_type_transport_family_and_rcode() {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
-        let asked = |rtype, rcode| Summary { rtype, rcode: Rcode(rcode), ..Summary::default() };
+        let asked = |rtype, rcode| Summary {
+            rtype,
+            rcode: Rcode(rcode),
+            ..Summary::default()
+        };
         let from = |source: &str, tcp| {
             let address: SocketAddr = source.parse().unwrap();
-            Arrival { source: address, local: address, tcp }
+            Arrival {
+                source: address,
+                local: address,
+                tcp,
+            }
         };
         metrics.count(asked(33, 3), &from("192.0.2.1:53", true), true);
         metrics.count(asked(0, 0), &from("[2001:db8::1]:53", false), false);
         metrics.service("live").add(0);
-        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let text = prometheus::TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
         for line in [
             "signpost_dns_requests_total{type=\"SRV\",transport=\"tcp\",family=\"ipv4\"} 1",
             "signpost_dns_requests_total{type=\"other\",transport=\"udp\",family=\"ipv6\"} 1",

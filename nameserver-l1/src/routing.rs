@@ -69,8 +69,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 5] =
-        [Self::Map, Self::Unmapped, Self::NoneUp, Self::NoRelease, Self::NoKeys];
+    pub const ALL: [Self; 5] = [
+        Self::Map,
+        Self::Unmapped,
+        Self::NoneUp,
+        Self::NoRelease,
+        Self::NoKeys,
+    ];
 
     /// As a metric label and in `explain`.
     pub fn as_str(self) -> &'static str {
@@ -123,12 +128,22 @@ pub struct Unloaded {
 impl Unloaded {
     /// The zone with this wire name, beside those that are loaded.
     pub fn new(origin: &[u8], loaded: &Zones) -> Self {
-        let below = loaded.iter().map(Zone::origin).filter(|zone| name::is_within(zone, origin));
-        Self { origin: origin.into(), loaded_below: below.map(Box::from).collect() }
+        let below = loaded
+            .iter()
+            .map(Zone::origin)
+            .filter(|zone| name::is_within(zone, origin));
+        Self {
+            origin: origin.into(),
+            loaded_below: below.map(Box::from).collect(),
+        }
     }
 
     fn covers(&self, name: &[u8]) -> bool {
-        let spoken_for = || self.loaded_below.iter().any(|zone| name::is_within(name, zone));
+        let spoken_for = || {
+            self.loaded_below
+                .iter()
+                .any(|zone| name::is_within(name, zone))
+        };
         name::is_within(name, &self.origin) && !spoken_for()
     }
 }
@@ -158,8 +173,12 @@ impl Routing {
             found: None,
             placement: None,
         };
-        let Some(release) = &self.release else { return Some(plain(Reason::NoRelease)) };
-        let Some(templates) = &routed.templates else { return Some(plain(Reason::NoKeys)) };
+        let Some(release) = &self.release else {
+            return Some(plain(Reason::NoRelease));
+        };
+        let Some(templates) = &routed.templates else {
+            return Some(plain(Reason::NoKeys));
+        };
         let found = release.map.find(asker.subnet);
         let decision = Decision {
             scope: asker.scope(found.scope),
@@ -167,7 +186,10 @@ impl Routing {
             ..plain(Reason::Unmapped)
         };
         let Some(unit) = found.unit else {
-            return Some(Decision { action: routed.service.unmapped.into(), ..decision });
+            return Some(Decision {
+                action: routed.service.unmapped.into(),
+                ..decision
+            });
         };
         let placement = release.map.placement(unit, routed.service.class);
         let records = placement.and_then(|placement| templates.get(placement.id));

@@ -14,12 +14,7 @@ use service::{admin, shutdown::Shutdown, watch::POLL_INTERVAL};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    adoption::Adoption,
-    config::Config,
-    inputs::Inputs,
-    metrics::Metrics,
-    routing::Routing,
-    status,
+    adoption::Adoption, config::Config, inputs::Inputs, metrics::Metrics, routing::Routing, status,
 };
 
 /// Tries to find one free port for UDP and TCP together, when any port will do.
@@ -78,7 +73,10 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let current = Arc::new(ArcSwap::from_pointee(empty));
     follower.follow(&current);
 
-    let door = Door { current: Arc::clone(&current), metrics: metrics.clone() };
+    let door = Door {
+        current: Arc::clone(&current),
+        metrics: metrics.clone(),
+    };
     let (mut udp, mut dns, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
     for listen in &config.listen {
         let (handle, listener) = bind(*listen, config.worker_count(), &door).await?;
@@ -99,7 +97,13 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let admin = admin::serve(config.admin, registry, routes, shutdown.clone())?;
     let until = shutdown.clone();
     tasks.spawn(async move { follower.run(current, until).await });
-    Ok(Running { dns, admin, udp, tasks, shutdown })
+    Ok(Running {
+        dns,
+        admin,
+        udp,
+        tasks,
+        shutdown,
+    })
 }
 
 /// Binds UDP and TCP to the same address. Port 0: a port that is free for both.
@@ -158,12 +162,18 @@ impl Follower {
             current.store(Arc::new(self.serving()));
         }
         for source in &outcome.adopted {
-            self.metrics.reloads.with_label_values(&[source.label(), "adopted"]).inc();
+            self.metrics
+                .reloads
+                .with_label_values(&[source.label(), "adopted"])
+                .inc();
             self.metrics.set_refused(source, false);
             tracing::info!(source = %source, "serving the new version");
         }
         for (source, report) in &outcome.refused {
-            self.metrics.reloads.with_label_values(&[source.label(), "refused"]).inc();
+            self.metrics
+                .reloads
+                .with_label_values(&[source.label(), "refused"])
+                .inc();
             self.metrics.set_refused(source, true);
             for finding in &report.findings {
                 tracing::error!("{finding}; what was served before goes on");
@@ -175,10 +185,20 @@ impl Follower {
         let world = self.adoption.world();
         if let Some(release) = &world.release {
             let (v4, v6) = release.map.range_counts();
-            self.metrics.generation.set(i64::try_from(release.generation).unwrap_or(i64::MAX));
-            self.metrics.published.set(i64::try_from(release.built_at).unwrap_or(i64::MAX));
-            self.metrics.rows.with_label_values(&["ipv4"]).set(v4 as i64);
-            self.metrics.rows.with_label_values(&["ipv6"]).set(v6 as i64);
+            self.metrics
+                .generation
+                .set(i64::try_from(release.generation).unwrap_or(i64::MAX));
+            self.metrics
+                .published
+                .set(i64::try_from(release.built_at).unwrap_or(i64::MAX));
+            self.metrics
+                .rows
+                .with_label_values(&["ipv4"])
+                .set(v4 as i64);
+            self.metrics
+                .rows
+                .with_label_values(&["ipv6"])
+                .set(v6 as i64);
         }
         let (snapshot, routing) = world.build(&self.metrics);
         Serving { snapshot, routing }
@@ -223,7 +243,11 @@ impl Worker for Attendant {
         let meta = Meta {
             source: from.source,
             local: from.local,
-            transport: if from.tcp { Transport::Tcp } else { Transport::Udp },
+            transport: if from.tcp {
+                Transport::Tcp
+            } else {
+                Transport::Udp
+            },
             now: self.now,
         };
         // Looks at one pointer; the snapshot stays put for the whole query.
@@ -233,11 +257,14 @@ impl Worker for Attendant {
             Outcome::Send(length) => Some(length),
             Outcome::Drop(_) => None,
         };
-        self.metrics.count(self.scratch.summary(), from, sent.is_some());
+        self.metrics
+            .count(self.scratch.summary(), from, sent.is_some());
         sent
     }
 }
 
 fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

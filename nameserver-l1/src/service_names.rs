@@ -30,8 +30,16 @@ pub enum Place {
 #[derive(Debug, Default)]
 pub struct ServiceNames {
     owners: HashMap<Box<[u8]>, usize>,
-    /// From what follows `_service._proto` to the fronts (these two labels) of the services there.
-    hosts: HashMap<Box<[u8]>, Vec<(Box<[u8]>, usize)>>,
+    /// By what follows `_service._proto`.
+    hosts: HashMap<Box<[u8]>, Vec<ServiceAt>>,
+}
+
+/// One of the services of a host.
+#[derive(Debug)]
+struct ServiceAt {
+    /// `_service._proto`, two labels in wire form without a root label.
+    front: Box<[u8]>,
+    index: usize,
 }
 
 impl ServiceNames {
@@ -43,7 +51,10 @@ impl ServiceNames {
         }
         if let Some((front, host)) = split(&owner) {
             let services = self.hosts.entry(host.into()).or_default();
-            services.push((front.into(), index));
+            services.push(ServiceAt {
+                front: front.into(),
+                index,
+            });
         }
         self.owners.insert(owner.into(), index);
         true
@@ -55,7 +66,9 @@ impl ServiceNames {
             return Place::Owner(index);
         }
         for suffix in name::suffixes(name) {
-            let Some(label) = name::labels(suffix).next() else { break };
+            let Some(label) = name::labels(suffix).next() else {
+                break;
+            };
             let client = client_label::read(label);
             if client == ClientLabel::Ordinary {
                 continue;
@@ -72,24 +85,32 @@ impl ServiceNames {
 
 /// `_service._proto` and the rest of an owner name (RFC 2782); `None` if it is not of that form.
 pub fn split(owner: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (proto, host) = name::parent(owner).and_then(|proto| Some((proto, name::parent(proto)?)))?;
-    let underscored = |suffix| name::labels(suffix).next().is_some_and(|l| l.starts_with(b"_"));
+    let (proto, host) =
+        name::parent(owner).and_then(|proto| Some((proto, name::parent(proto)?)))?;
+    let underscored = |suffix| {
+        name::labels(suffix)
+            .next()
+            .is_some_and(|l| l.starts_with(b"_"))
+    };
     let front = owner.get(..owner.len() - host.len())?;
     (underscored(owner) && underscored(proto) && host != name::ROOT).then_some((front, host))
 }
 
-fn below_host(services: &[(Box<[u8]>, usize)], front: &[u8], client: ClientLabel) -> Place {
+fn below_host(services: &[ServiceAt], front: &[u8], client: ClientLabel) -> Place {
     let ClientLabel::Network(subnet) = client else {
         return Place::Nowhere;
     };
-    if let Some((_, index)) = services.iter().find(|(service, _)| **service == *front) {
-        return Place::OwnerFor(*index, subnet);
+    if let Some(service) = services.iter().find(|service| *service.front == *front) {
+        return Place::OwnerFor(service.index, subnet);
     }
-    let above = |service: &[u8]| {
-        let service_length = usize::from(*service.first().unwrap_or(&0));
-        front.is_empty() || service.get(1 + service_length..) == Some(front)
+    let is_above = |service: &ServiceAt| {
+        let label_length = usize::from(*service.front.first().unwrap_or(&0));
+        front.is_empty() || service.front.get(1 + label_length..) == Some(front)
     };
-    if services.iter().any(|(service, _)| above(service)) { Place::Between } else { Place::Nowhere }
+    match services.iter().any(is_above) {
+        true => Place::Between,
+        false => Place::Nowhere,
+    }
 }
 
 #[cfg(test)]
@@ -98,8 +119,12 @@ mod tests {
 
     fn names() -> ServiceNames {
         let mut names = ServiceNames::default();
-        for (index, owner) in
-            ["_rtsp._tcp.live.stream.example.", "_rtsp._udp.live.stream.example."].iter().enumerate()
+        for (index, owner) in [
+            "_rtsp._tcp.live.stream.example.",
+            "_rtsp._udp.live.stream.example.",
+        ]
+        .iter()
+        .enumerate()
         {
             assert!(names.insert(&name::parse(owner, None).unwrap(), index));
         }
@@ -131,17 +156,32 @@ mod tests {
 
     #[test]
     fn names_above_a_client_id_name_exist_without_data() {
-        check("_tcp.ip4-198-51-100-0-24.live.stream.example.", Place::Between);
-        check("_udp.ip4-198-51-100-0-24.live.stream.example.", Place::Between);
+        check(
+            "_tcp.ip4-198-51-100-0-24.live.stream.example.",
+            Place::Between,
+        );
+        check(
+            "_udp.ip4-198-51-100-0-24.live.stream.example.",
+            Place::Between,
+        );
         check("ip4-198-51-100-0-24.live.stream.example.", Place::Between);
     }
 
     #[test]
     fn mangled_ids_and_names_under_an_id_are_nowhere() {
-        check("_rtsp._tcp.ip4-198-51-100-1-24.live.stream.example.", Place::Nowhere);
+        check(
+            "_rtsp._tcp.ip4-198-51-100-1-24.live.stream.example.",
+            Place::Nowhere,
+        );
         check("ip4-198-51-100-0-33.live.stream.example.", Place::Nowhere);
-        check("_sctp.ip4-198-51-100-0-24.live.stream.example.", Place::Nowhere);
-        check("x._rtsp._tcp.ip4-198-51-100-0-24.live.stream.example.", Place::Nowhere);
+        check(
+            "_sctp.ip4-198-51-100-0-24.live.stream.example.",
+            Place::Nowhere,
+        );
+        check(
+            "x._rtsp._tcp.ip4-198-51-100-0-24.live.stream.example.",
+            Place::Nowhere,
+        );
     }
 
     #[test]
@@ -157,7 +197,12 @@ mod tests {
     fn an_owner_is_taken_once_and_has_to_look_like_a_service() {
         let owner = name::parse("_RTSP._tcp.live.stream.example.", None).unwrap();
         assert!(!names().insert(&owner, 2));
-        for odd in ["live.stream.example.", "_rtsp._tcp.", "_rtsp.tcp.live.", "."] {
+        for odd in [
+            "live.stream.example.",
+            "_rtsp._tcp.",
+            "_rtsp.tcp.live.",
+            ".",
+        ] {
             assert_eq!(split(&name::parse(odd, None).unwrap()), None, "{odd}");
         }
     }

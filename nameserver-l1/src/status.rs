@@ -37,7 +37,12 @@ fn answer(current: &ArcSwap<Serving>, ask: &Ask) -> Response {
         Ok(client) => client,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
-    match explain(&serving.routing, &serving.snapshot.zones, &ask.service, client) {
+    match explain(
+        &serving.routing,
+        &serving.snapshot.zones,
+        &ask.service,
+        client,
+    ) {
         Ok(explanation) => Json(explanation).into_response(),
         Err(error) => (StatusCode::NOT_FOUND, format!("{error}\n")).into_response(),
     }

@@ -39,7 +39,9 @@ impl Templates {
     pub fn seal(service: &Service, zone: &[u8], map: &Map, keys: &ZoneKeys) -> Self {
         let mut by_placement = HashMap::new();
         for unit in (0u32..).take(map.unit_count()).map(UnitId) {
-            let Some(placement) = map.placement(unit, service.class) else { continue };
+            let Some(placement) = map.placement(unit, service.class) else {
+                continue;
+            };
             by_placement
                 .entry(placement.id)
                 .or_insert_with(|| records(service, zone, &placement, keys));
@@ -73,7 +75,11 @@ fn records(
             target: target(&keys.seal(&payload), zone),
         }
     };
-    placement.ranked().take(usize::from(service.srv.answers)).map(record).collect()
+    placement
+        .ranked()
+        .take(usize::from(service.srv.answers))
+        .map(record)
+        .collect()
 }
 
 fn target(token: &Token, zone: &[u8]) -> Box<[u8]> {

@@ -111,16 +111,22 @@ impl World {
 
     /// Remembers a zone whose file is there and was never good. True if that is news.
     pub fn mark_unloaded(&mut self, source: &Source) -> bool {
-        let Source::Zone(path) = source else { return false };
+        let Source::Zone(path) = source else {
+            return false;
+        };
         let Some(origin) = zone_name(path).filter(|_| !self.zones.contains_key(path)) else {
             return false;
         };
-        self.unloaded.insert(path.clone(), wire(&origin).into()).is_none()
+        self.unloaded
+            .insert(path.clone(), wire(&origin).into())
+            .is_none()
     }
 
     /// True if a name (wire form, lower case) belongs to a zone that could not be loaded.
     pub fn is_unloaded(&self, name: &[u8]) -> bool {
-        self.unloaded.values().any(|origin| name::is_within(name, origin))
+        self.unloaded
+            .values()
+            .any(|origin| name::is_within(name, origin))
     }
 
     /// The zones as a table; of two files for one zone, the first.
@@ -137,7 +143,10 @@ impl World {
         let zones = self.zones();
         let mut names = ServiceNames::default();
         let mut routed = Vec::new();
-        let services = self.services.as_ref().map_or(&[][..], |file| &file.services.services);
+        let services = self
+            .services
+            .as_ref()
+            .map_or(&[][..], |file| &file.services.services);
         for service in services {
             let owner = wire(&service.owner);
             if names.insert(&owner, routed.len()) {
@@ -149,7 +158,11 @@ impl World {
                 });
             }
         }
-        let unloaded = self.unloaded.values().map(|origin| Unloaded::new(origin, &zones)).collect();
+        let unloaded = self
+            .unloaded
+            .values()
+            .map(|origin| Unloaded::new(origin, &zones))
+            .collect();
         let routing = Arc::new(Routing {
             services: routed,
             names,
@@ -198,7 +211,11 @@ pub fn read_zone(file: &str, origin: &str, text: &str) -> Result<Zone, Report> {
 /// Everything that is wrong with it.
 pub fn read_services(file: &str, text: String) -> Result<ServicesFile, Report> {
     match services::parse(file, &text) {
-        Ok(services) => Ok(ServicesFile { file: file.to_owned(), text, services }),
+        Ok(services) => Ok(ServicesFile {
+            file: file.to_owned(),
+            text,
+            services,
+        }),
         Err(findings) => {
             let mut report = Report::default();
             report.extend(findings.into_iter().map(diagnostic));
@@ -223,7 +240,9 @@ pub fn diagnostic(finding: traffic_map::Finding) -> Diagnostic {
 }
 
 fn zone_default(zones: &Zones, owner: &[u8]) -> ZoneDefault {
-    let set = zones.find(owner).and_then(|zone| zone.rrset(owner, rtype::SRV));
+    let set = zones
+        .find(owner)
+        .and_then(|zone| zone.rrset(owner, rtype::SRV));
     set.map_or_else(ZoneDefault::default, |set| ZoneDefault {
         ttl: set.ttl,
         records: set.rdatas().map(Box::from).collect(),

@@ -34,21 +34,43 @@ fn expected(map: &Map, site: &Site, service: &str, unit: UnitId) -> Option<Vec<R
             format!("{token}.{TOKENS}")
         },
     };
-    Some(placement.ranked().take(usize::from(service.srv.answers)).map(record).collect())
+    Some(
+        placement
+            .ranked()
+            .take(usize::from(service.srv.answers))
+            .map(record)
+            .collect(),
+    )
 }
 
 fn zones_own() -> Vec<Record> {
     let target = "origin.stream.test.".to_owned();
-    vec![Record { ttl: 30, priority: 7, weight: 9, port: 554, target }]
+    vec![Record {
+        ttl: 30,
+        priority: 7,
+        weight: 9,
+        port: 554,
+        target,
+    }]
 }
 
 /// Addresses near the borders of ranges as well as anywhere.
 fn random_client(random: &mut Random, map: &Map) -> Subnet {
     let borders: Vec<_> = match random.below(2) {
         0 => Vec::new(),
-        _ => map.ranges().skip(random.below(1500) as usize).take(1).collect(),
+        _ => map
+            .ranges()
+            .skip(random.below(1500) as usize)
+            .take(1)
+            .collect(),
     };
-    let near = borders.first().map(|span| if random.below(2) == 0 { span.first } else { span.last });
+    let near = borders.first().map(|span| {
+        if random.below(2) == 0 {
+            span.first
+        } else {
+            span.last
+        }
+    });
     let address = match (near, random.below(2)) {
         (Some(address), _) => address,
         (None, 0) => IpAddr::V4(Ipv4Addr::from_bits(random.next() as u32)),
@@ -60,9 +82,15 @@ fn random_client(random: &mut Random, map: &Map) -> Subnet {
         IpAddr::V4(_) => [24, 32, 20, 12],
         IpAddr::V6(_) => [56, 64, 48, 128],
     };
-    let mut subnet = Subnet { address, len: usual[random.below(4) as usize] };
+    let mut subnet = Subnet {
+        address,
+        len: usual[random.below(4) as usize],
+    };
     if let (IpAddr::V4(address), 0) = (address, random.below(20)) {
-        subnet = Subnet { address: IpAddr::V6(address.to_ipv6_mapped()), len: 96 + subnet.len };
+        subnet = Subnet {
+            address: IpAddr::V6(address.to_ipv6_mapped()),
+            len: 96 + subnet.len,
+        };
     }
     subnet.normalized()
 }
@@ -81,7 +109,9 @@ async fn answer_and_explanation_and_map_agree_for_ten_thousand_clients() {
     for _ in 0..10_000 {
         let client = random_client(&mut random, &map);
         let found = map.find(client);
-        let by_map = found.unit.and_then(|unit| expected(&map, &site, "live", unit));
+        let by_map = found
+            .unit
+            .and_then(|unit| expected(&map, &site, "live", unit));
         let explained = offline.explain("live", client).unwrap();
         let told: Vec<Record> = explained
             .answer
@@ -96,7 +126,11 @@ async fn answer_and_explanation_and_map_agree_for_ten_thousand_clients() {
             .collect();
         let answer = asker.ask(&ask(OWNER, SRV).by(client));
         assert_eq!(answer.records, told, "{client}");
-        assert_eq!(answer.records, by_map.clone().unwrap_or_else(zones_own), "{client}");
+        assert_eq!(
+            answer.records,
+            by_map.clone().unwrap_or_else(zones_own),
+            "{client}"
+        );
         assert_eq!(answer.scope, Some(explained.scope), "{client}");
         assert!(answer.scope >= Some(found.scope), "{client}");
 
@@ -106,12 +140,19 @@ async fn answer_and_explanation_and_map_agree_for_ten_thousand_clients() {
         assert_eq!(by_name.records, answer.records, "{named}");
         assert_eq!(by_name.scope, Some(0), "the name says it all");
 
-        *(if by_map.is_some() { &mut routed } else { &mut unrouted }) += 1;
+        *(if by_map.is_some() {
+            &mut routed
+        } else {
+            &mut unrouted
+        }) += 1;
         if answer.scope.is_some_and(|scope| scope <= client.len) {
             blocks.push((block(client, answer.scope.unwrap()), answer.records));
         }
     }
-    assert!(routed > 3_000 && unrouted > 1_500 && blocks.len() > 6_000, "{routed} {unrouted}");
+    assert!(
+        routed > 3_000 && unrouted > 1_500 && blocks.len() > 6_000,
+        "{routed} {unrouted}"
+    );
     no_overlap(blocks);
     server.stop().await;
 }
@@ -135,7 +176,11 @@ fn no_overlap(mut blocks: Vec<((u8, u128, u128), Vec<Record>)>) {
         if let Some(widest) = reach {
             let ((family, _, last), answer) = widest;
             if entry.0.0 == *family && entry.0.1 <= *last {
-                assert_eq!(&entry.1, answer, "{:x?} and {:x?} overlap", widest.0, entry.0);
+                assert_eq!(
+                    &entry.1, answer,
+                    "{:x?} and {:x?} overlap",
+                    widest.0, entry.0
+                );
             }
         }
         let further = |(family, _, last): (u8, u128, u128)| (family, last);
@@ -163,7 +208,11 @@ async fn clients_without_a_subnet_are_known_by_their_source() {
         assert_eq!((&plain.records, plain.scope), (&by_map, None), "{source}");
         // A subnet of length 0 hides the client, not the resolver; and the answer is for everyone.
         let hidden = asker.ask(&ask(OWNER, SRV).by("0.0.0.0/0".parse().unwrap()));
-        assert_eq!((&hidden.records, hidden.scope), (&by_map, Some(0)), "{source}");
+        assert_eq!(
+            (&hidden.records, hidden.scope),
+            (&by_map, Some(0)),
+            "{source}"
+        );
         answers.insert(by_map[0].target.clone());
     }
     assert!(answers.len() > 5, "the sources differ: {}", answers.len());
@@ -180,7 +229,9 @@ async fn a_short_subnet_gets_the_majority_and_the_length_that_would_tell() {
     for first in 1..=223u8 {
         let client: Subnet = format!("{first}.0.0.0/8").parse().unwrap();
         let found = map.find(client);
-        let by_map = found.unit.and_then(|unit| expected(&map, &site, "live", unit));
+        let by_map = found
+            .unit
+            .and_then(|unit| expected(&map, &site, "live", unit));
         let answer = asker.ask(&ask(OWNER, SRV).by(client));
         assert_eq!(answer.records, by_map.unwrap_or_else(zones_own), "{client}");
         assert_eq!(answer.scope, Some(found.scope), "{client}");
@@ -199,16 +250,34 @@ async fn unmapped_clients_get_the_policy_of_their_service_with_a_scope() {
     assert!(spans.len() > 20);
     for span in spans {
         let len = if span.first.is_ipv4() { 24 } else { 56 };
-        let client = Subnet { address: span.first, len };
+        let client = Subnet {
+            address: span.first,
+            len,
+        };
         let scope = asker.ask(&ask(OWNER, SRV).by(client)).scope;
         assert!(scope >= Some(map.find(client).scope), "{client}");
         let vod = asker.ask(&ask("_rtsp._tcp.vod.stream.test.", SRV).by(client));
-        assert_eq!((vod.rcode, vod.records.len()), (ResponseCode::NoError, 0), "{client}");
+        assert_eq!(
+            (vod.rcode, vod.records.len()),
+            (ResponseCode::NoError, 0),
+            "{client}"
+        );
         assert_eq!((vod.negative, vod.scope), (vec![60], scope), "{client}");
         let none = asker.ask(&ask("_rtsp._tcp.none.stream.test.", SRV).by(client));
-        assert_eq!((none.rcode, none.records.len()), (ResponseCode::Refused, 0), "{client}");
-        let named = format!("_rtsp._tcp.{}.live.stream.test.", client_label::write(client));
-        assert_eq!(asker.ask(&ask(&named, SRV)).records, zones_own(), "the default, by another name");
+        assert_eq!(
+            (none.rcode, none.records.len()),
+            (ResponseCode::Refused, 0),
+            "{client}"
+        );
+        let named = format!(
+            "_rtsp._tcp.{}.live.stream.test.",
+            client_label::write(client)
+        );
+        assert_eq!(
+            asker.ask(&ask(&named, SRV)).records,
+            zones_own(),
+            "the default, by another name"
+        );
     }
     server.stop().await;
 }
@@ -221,7 +290,11 @@ async fn names_around_a_service_are_answered_as_resolvers_expect() {
     let mut asker = Asker::new(server.address);
     let mut check = |name: &str, rtype: u16, rcode: ResponseCode, negative: bool| {
         let answer = asker.ask(&ask(name, rtype));
-        assert_eq!((answer.rcode, !answer.negative.is_empty()), (rcode, negative), "{name} {rtype}");
+        assert_eq!(
+            (answer.rcode, !answer.negative.is_empty()),
+            (rcode, negative),
+            "{name} {rtype}"
+        );
     };
     use ResponseCode::{NXDomain, NoError, Refused};
     // The service itself: other types are the zone's.
@@ -242,8 +315,18 @@ async fn names_around_a_service_are_answered_as_resolvers_expect() {
     check(&id.to_uppercase(), A, NoError, true);
     check(&format!("_udp.{id}"), A, NXDomain, true);
     check(&format!("x.{id}"), A, NXDomain, true);
-    for mangled in ["ip4-198-51-100-1-24", "ip4-198-51-100-0-33", "ip4-198-51-300-0-24", "ip6-1-56"] {
-        check(&format!("_rtsp._tcp.{mangled}.live.stream.test."), SRV, NXDomain, true);
+    for mangled in [
+        "ip4-198-51-100-1-24",
+        "ip4-198-51-100-0-33",
+        "ip4-198-51-300-0-24",
+        "ip6-1-56",
+    ] {
+        check(
+            &format!("_rtsp._tcp.{mangled}.live.stream.test."),
+            SRV,
+            NXDomain,
+            true,
+        );
         check(&format!("{mangled}.live.stream.test."), A, NXDomain, true);
     }
     check("_rtsp._tcp.other.stream.test.", SRV, NXDomain, true);
@@ -262,7 +345,9 @@ async fn without_a_release_services_answer_with_the_zones_own_records() {
     let named = "_rtsp._tcp.ip4-198-51-100-0-24.live.stream.test.";
     assert_eq!(asker.ask(&ask(named, SRV)).records, zones_own());
     site.publish(&random_map(16, 20, 5));
-    eventually(server.address, &ask(OWNER, SRV).by(client), |answer| answer.scope != Some(0));
+    eventually(server.address, &ask(OWNER, SRV).by(client), |answer| {
+        answer.scope != Some(0)
+    });
     server.stop().await;
 }
 
@@ -272,11 +357,24 @@ async fn a_zone_that_was_never_good_is_servfail_and_others_are_refused() {
     site.write("zones/stream.test.zone", "@ IN SOA broken\n");
     let server = site.start().await;
     let mut asker = Asker::new(server.address);
-    for name in [OWNER, "stream.test.", "_rtsp._tcp.ip4-198-51-100-0-24.live.stream.test."] {
-        assert_eq!(asker.ask(&ask(name, SRV)).rcode, ResponseCode::ServFail, "{name}");
+    for name in [
+        OWNER,
+        "stream.test.",
+        "_rtsp._tcp.ip4-198-51-100-0-24.live.stream.test.",
+    ] {
+        assert_eq!(
+            asker.ask(&ask(name, SRV)).rcode,
+            ResponseCode::ServFail,
+            "{name}"
+        );
     }
-    assert_eq!(asker.ask(&ask("other.test.", SRV)).rcode, ResponseCode::Refused);
+    assert_eq!(
+        asker.ask(&ask("other.test.", SRV)).rcode,
+        ResponseCode::Refused
+    );
     site.write("zones/stream.test.zone", support::ZONE);
-    eventually(server.address, &ask(OWNER, SRV), |answer| answer.records == zones_own());
+    eventually(server.address, &ask(OWNER, SRV), |answer| {
+        answer.records == zones_own()
+    });
     server.stop().await;
 }

@@ -73,7 +73,11 @@ impl Site {
         let key = keys::generate();
         keys::write_public_key(&folder.path().join("release.pub"), &key.verifying_key()).unwrap();
         let ring = KeyRing::generate([7; 32]);
-        let site = Self { folder, key, ring: KeyRing::from_toml(&ring).unwrap() };
+        let site = Self {
+            folder,
+            key,
+            ring: KeyRing::from_toml(&ring).unwrap(),
+        };
         std::fs::create_dir(site.path("zones")).unwrap();
         site.write("token-keys.toml", &ring);
         site.write("zones/stream.test.zone", ZONE);
@@ -103,7 +107,14 @@ impl Site {
     }
 
     pub fn publish_bytes(&self, map: &[u8]) -> u64 {
-        release::publish(&self.path("releases"), &self.key, &[("map", map)], 1_700_000_000, 3).unwrap()
+        release::publish(
+            &self.path("releases"),
+            &self.key,
+            &[("map", map)],
+            1_700_000_000,
+            3,
+        )
+        .unwrap()
     }
 
     pub fn publish_signed_by(&self, key: &SigningKey, map: &Map) -> u64 {
@@ -123,7 +134,12 @@ impl Site {
         let (trigger, shutdown) = service::shutdown::channel();
         let config = Config::load(&self.config_file()).unwrap();
         let running = nameserver_l1::start(config, shutdown).await.unwrap();
-        Server { address: running.dns[0], admin: running.admin, running, trigger }
+        Server {
+            address: running.dns[0],
+            admin: running.admin,
+            running,
+            trigger,
+        }
     }
 }
 
@@ -150,12 +166,19 @@ pub struct Ask<'a> {
 }
 
 pub fn ask(name: &str, rtype: u16) -> Ask<'_> {
-    Ask { name, rtype, subnet: None }
+    Ask {
+        name,
+        rtype,
+        subnet: None,
+    }
 }
 
 impl Ask<'_> {
     pub fn by(self, subnet: Subnet) -> Self {
-        Self { subnet: Some(subnet), ..self }
+        Self {
+            subnet: Some(subnet),
+            ..self
+        }
     }
 
     fn message(&self, id: u16) -> Vec<u8> {
@@ -222,7 +245,9 @@ impl Asker {
     pub fn from(source: IpAddr, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind((source, 0)).unwrap();
         socket.connect(server).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         Self { socket, next_id: 1 }
     }
 
@@ -243,17 +268,23 @@ impl Asker {
 }
 
 fn decoded(message: &Message, ask: &Ask<'_>) -> Answer {
-    let records = message.answers.iter().filter_map(|record| match &record.data {
-        RData::SRV(srv) => Some(Record {
-            ttl: record.ttl,
-            priority: srv.priority,
-            weight: srv.weight,
-            port: srv.port,
-            target: srv.target.to_ascii(),
-        }),
-        _ => None,
-    });
-    let option = message.edns.as_ref().and_then(|edns| edns.option(EdnsCode::Subnet));
+    let records = message
+        .answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some(Record {
+                ttl: record.ttl,
+                priority: srv.priority,
+                weight: srv.weight,
+                port: srv.port,
+                target: srv.target.to_ascii(),
+            }),
+            _ => None,
+        });
+    let option = message
+        .edns
+        .as_ref()
+        .and_then(|edns| edns.option(EdnsCode::Subnet));
     let subnet: Option<ClientSubnet> = option.map(|option| match option {
         EdnsOption::Subnet(subnet) => *subnet,
         other => panic!("{other:?}"),
@@ -261,7 +292,10 @@ fn decoded(message: &Message, ask: &Ask<'_>) -> Answer {
     if let (Some(asked), Some(subnet)) = (ask.subnet, subnet) {
         assert_eq!(subnet.source_prefix(), asked.len, "the source is echoed");
     }
-    let soas = message.authorities.iter().filter(|r| matches!(r.data, RData::SOA(_)));
+    let soas = message
+        .authorities
+        .iter()
+        .filter(|r| matches!(r.data, RData::SOA(_)));
     Answer {
         rcode: message.metadata.response_code,
         authoritative: message.metadata.authoritative,
@@ -289,7 +323,11 @@ pub fn eventually(server: SocketAddr, ask: &Ask<'_>, wanted: impl Fn(&Answer) ->
 pub fn page(admin: SocketAddr, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(admin).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -299,7 +337,11 @@ pub fn page(admin: SocketAddr, path: &str) -> String {
 pub fn until_metric(admin: SocketAddr, line: &str) {
     let until = Instant::now() + Duration::from_secs(10);
     while !page(admin, "/metrics").contains(line) {
-        assert!(Instant::now() < until, "no {line} in\n{}", page(admin, "/metrics"));
+        assert!(
+            Instant::now() < until,
+            "no {line} in\n{}",
+            page(admin, "/metrics")
+        );
         std::thread::yield_now();
     }
 }
@@ -334,7 +376,9 @@ pub fn random_map(seed: u64, ranges: usize, units: u32) -> Map {
     v4.push(0);
     v4.sort_unstable();
     v4.dedup();
-    let mut v6: Vec<u64> = (0..ranges).map(|_| 0x2000 << 48 | random.next() >> 3 << 8).collect();
+    let mut v6: Vec<u64> = (0..ranges)
+        .map(|_| 0x2000 << 48 | random.next() >> 3 << 8)
+        .collect();
     v6.push(0);
     v6.sort_unstable();
     v6.dedup();
@@ -349,20 +393,37 @@ pub fn random_map(seed: u64, ranges: usize, units: u32) -> Map {
             order.swap(at, other);
         }
         let share = 1000 - random.below(3) as u16 * 200; // 1000, 800 or 600
-        let mut choices = vec![Choice { region: order[0], share }];
+        let mut choices = vec![Choice {
+            region: order[0],
+            share,
+        }];
         if share < 1000 {
-            choices.push(Choice { region: order[1], share: 1000 - share });
+            choices.push(Choice {
+                region: order[1],
+                share: 1000 - share,
+            });
         }
         let fallbacks = order.iter().skip(2).take(random.below(3) as usize);
-        choices.extend(fallbacks.map(|region| Choice { region: *region, share: 0 }));
+        choices.extend(fallbacks.map(|region| Choice {
+            region: *region,
+            share: 0,
+        }));
         choices
     };
-    let placements = (0..2).map(|_| (0..units).map(|_| placement(&mut random)).collect()).collect();
+    let placements = (0..2)
+        .map(|_| (0..units).map(|_| placement(&mut random)).collect())
+        .collect();
     let mut random = Random(seed ^ 1);
     Map::new(MapParts {
         ecs: (24, 56),
-        v4: v4.into_iter().map(|start| (start, unit(&mut random))).collect(),
-        v6: v6.into_iter().map(|start| (start, unit(&mut random))).collect(),
+        v4: v4
+            .into_iter()
+            .map(|start| (start, unit(&mut random)))
+            .collect(),
+        v6: v6
+            .into_iter()
+            .map(|start| (start, unit(&mut random)))
+            .collect(),
         demand: (0..units).map(|n| n % 97 + 1).collect(),
         placements,
         regions: (1..=6)
