@@ -4,10 +4,12 @@ use crate::name::{self, NameBuffer};
 use crate::rcode::Rcode;
 use crate::rdata;
 use crate::respond::{CHAIN_MAX, Snapshot};
+use crate::rrset::RrSet;
 use crate::rtype;
 use crate::tailor::{Client, Question, Tailored, Verdict};
 use crate::writer::{Full, Owner, Section, Writer};
-use crate::zone::{Found, Node, RrSet, Zone, Zones};
+use crate::zone::{Found, Node, Zone};
+use crate::zones::Zones;
 
 /// An answer in the making.
 pub(crate) struct Reply<'b> {
@@ -129,7 +131,7 @@ fn hosts(set: &RrSet) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Names met while aliases are followed; made per query, but not allocated.
+/// Names met while aliases are followed; buffers of the worker.
 pub(crate) struct Chain {
     shown: NameBuffer,
     lowered: NameBuffer,

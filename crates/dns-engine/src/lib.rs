@@ -9,22 +9,27 @@
 //! [`Snapshot`] is built aside and swapped whole; [`Scratch`] belongs to one worker.
 
 mod answer;
+mod envelope;
 mod hash;
 pub mod name;
 mod rcode;
 pub mod rdata;
 mod request;
 mod respond;
+mod rrset;
 pub mod rtype;
 mod tailor;
 mod writer;
 mod zone;
 pub mod zonefile;
+mod zones;
 
 pub use rcode::Rcode;
 pub use respond::{
     DropReason, Limits, Meta, Outcome, PLAIN_PAYLOAD, Scratch, Snapshot, Summary, Transport,
     UDP_PAYLOAD, respond,
 };
+pub use rrset::RrSet;
 pub use tailor::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, ZonesOnly};
-pub use zone::{Node, RrSet, Zone, Zones};
+pub use zone::{Node, Zone};
+pub use zones::Zones;

@@ -3,7 +3,7 @@
 use crate::name::{self, LABELS_MAX};
 use crate::rdata;
 use crate::request::HEADER;
-use crate::zone::RrSet;
+use crate::rrset::RrSet;
 
 /// How many name suffixes are remembered for compression: enough for an answer of 1232 octets, and
 /// a bound on the work for one of 64 KiB.

@@ -4,71 +4,10 @@
 //! Every empty non-terminal has a node of its own, so "does this name exist" is one probe; each node
 //! knows whether a delegation covers it, so an exact hit needs no second one.
 
-use std::sync::Arc;
-
-use std::collections::HashSet;
-
 use crate::hash::NameMap;
 use crate::name;
+use crate::rrset::{Record, RrSet};
 use crate::rtype;
-
-/// All records of one owner and type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RrSet {
-    /// Type number, see [`rtype`](crate::rtype).
-    pub rtype: u16,
-    /// Seconds, below 2³¹ (RFC 2181 §8).
-    pub ttl: u32,
-    count: u16,
-    /// Each record's data behind its length in two octets.
-    data: Box<[u8]>,
-}
-
-impl RrSet {
-    /// The data of each record, names uncompressed.
-    pub fn rdatas(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = &self.data[..];
-        std::iter::from_fn(move || {
-            let (length, after) = rest.split_first_chunk::<2>()?;
-            let (data, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-            rest = after;
-            Some(data)
-        })
-    }
-
-    /// How many records there are.
-    pub fn count(&self) -> u16 {
-        self.count
-    }
-
-    /// Joins records of one owner and type; identical ones are one (RFC 2181 §5).
-    fn gather(records: &[Record]) -> Option<Self> {
-        let first = records.first()?;
-        let mut seen = HashSet::new();
-        let (mut data, mut count) = (Vec::new(), 0_u16);
-        for record in records {
-            if seen.insert(&record.data) && count < u16::MAX {
-                data.extend_from_slice(&(record.data.len() as u16).to_be_bytes());
-                data.extend_from_slice(&record.data);
-                count += 1;
-            }
-        }
-        Some(Self {
-            rtype: first.rtype,
-            ttl: first.ttl,
-            count,
-            data: data.into(),
-        })
-    }
-}
-
-/// One record on its way into a zone.
-pub(crate) struct Record {
-    pub(crate) owner: Vec<u8>,
-    pub(crate) rtype: u16,
-    pub(crate) ttl: u32,
-    pub(crate) data: Vec<u8>,
-}
 
 /// A name of a zone with its records; without any it is an empty non-terminal.
 #[derive(Debug, Default)]
@@ -308,60 +247,4 @@ fn label_starts(name: &[u8], end: usize, starts: &mut [u8; name::LABELS_MAX]) ->
         count += 1;
     }
     count
-}
-
-/// All zones of a server, found by the deepest origin. Each is shared, so that a new snapshot with one
-/// changed zone, or with another release, costs nothing for the rest.
-#[derive(Debug, Clone, Default)]
-pub struct Zones {
-    zones: NameMap<Arc<Zone>>,
-    /// Bit n: some origin has n labels, so only those suffixes are probed.
-    depths: u128,
-}
-
-impl Zones {
-    /// No zone at all: every query is refused.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a zone; hands it back if its name is taken.
-    pub fn insert(&mut self, zone: impl Into<Arc<Zone>>) -> Result<(), Arc<Zone>> {
-        let zone = zone.into();
-        if self.zones.contains_key(zone.origin()) {
-            return Err(zone);
-        }
-        self.depths |= 1 << name::label_count(zone.origin()).min(name::LABELS_MAX);
-        self.zones.insert(zone.origin.clone(), zone);
-        Ok(())
-    }
-
-    /// The deepest zone at or above a lower-cased wire name.
-    pub fn find(&self, name: &[u8]) -> Option<&Zone> {
-        let mut depth = name::label_count(name);
-        for suffix in name::suffixes(name) {
-            if self.depths >> depth.min(name::LABELS_MAX) & 1 == 1
-                && let Some(zone) = self.zones.get(suffix)
-            {
-                return Some(zone);
-            }
-            depth = depth.saturating_sub(1);
-        }
-        None
-    }
-
-    /// The zone of exactly this lower-cased wire name.
-    pub fn exact(&self, origin: &[u8]) -> Option<&Zone> {
-        self.zones.get(origin).map(Arc::as_ref)
-    }
-
-    /// Every zone, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Zone> {
-        self.zones.values().map(Arc::as_ref)
-    }
-
-    /// True if no zone is loaded.
-    pub fn is_empty(&self) -> bool {
-        self.zones.is_empty()
-    }
 }

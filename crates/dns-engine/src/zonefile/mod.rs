@@ -8,8 +8,9 @@ mod validate;
 use std::fmt;
 
 use crate::name;
+use crate::rrset::Record;
 use crate::rtype;
-use crate::zone::{Record, Zone};
+use crate::zone::Zone;
 use lexer::{Entry, Lexer, Token};
 
 /// One thing that is wrong with a zone file.

@@ -1,0 +1,61 @@
+//! Record sets: all records of one owner and type, packed into one run of octets.
+
+use std::collections::HashSet;
+
+/// All records of one owner and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RrSet {
+    /// Type number, see [`rtype`](crate::rtype).
+    pub rtype: u16,
+    /// Seconds, below 2³¹ (RFC 2181 §8).
+    pub ttl: u32,
+    count: u16,
+    /// Each record's data behind its length in two octets.
+    data: Box<[u8]>,
+}
+
+impl RrSet {
+    /// The data of each record, names uncompressed.
+    pub fn rdatas(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.data[..];
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first_chunk::<2>()?;
+            let (data, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+            rest = after;
+            Some(data)
+        })
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Joins records of one owner and type; identical ones are one (RFC 2181 §5).
+    pub(crate) fn gather(records: &[Record]) -> Option<Self> {
+        let first = records.first()?;
+        let mut seen = HashSet::new();
+        let (mut data, mut count) = (Vec::new(), 0_u16);
+        for record in records {
+            if seen.insert(&record.data) && count < u16::MAX {
+                data.extend_from_slice(&(record.data.len() as u16).to_be_bytes());
+                data.extend_from_slice(&record.data);
+                count += 1;
+            }
+        }
+        Some(Self {
+            rtype: first.rtype,
+            ttl: first.ttl,
+            count,
+            data: data.into(),
+        })
+    }
+}
+
+/// One record on its way into a zone.
+pub(crate) struct Record {
+    pub(crate) owner: Vec<u8>,
+    pub(crate) rtype: u16,
+    pub(crate) ttl: u32,
+    pub(crate) data: Vec<u8>,
+}
