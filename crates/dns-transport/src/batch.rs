@@ -316,3 +316,70 @@ fn set_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io
         Err(io::Error::last_os_error())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn receive_all(batch: &mut Batch, server: &UdpSocket, wanted: usize) -> usize {
+        // Loopback delivers within the send call, so all are there.
+        let count = batch.receive(server.as_fd()).unwrap();
+        assert_eq!(count, wanted);
+        count
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_sent_does_not_hold_up_the_others() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let mut batch = Batch::new(false);
+        for bad in 0..5 {
+            for number in 0..5_u8 {
+                client
+                    .send_to(&[number], server.local_addr().unwrap())
+                    .unwrap();
+            }
+            for index in 0..receive_all(&mut batch, &server, 5) {
+                let slot = batch.slot(index);
+                assert_eq!(slot.source, client.local_addr().ok());
+                slot.answer[0] = slot.query[0];
+                batch.queue(index, 1);
+            }
+            // No datagram can go to port 0: family, then the port in two octets.
+            batch.sources[bad] = {
+                let mut port_0 = batch.sources[bad];
+                // SAFETY: the storage holds a `sockaddr_in`, smaller and no stricter aligned.
+                unsafe { (*(&raw mut port_0).cast::<libc::sockaddr_in>()).sin_port = 0 };
+                port_0
+            };
+            assert_eq!(batch.send(server.as_fd()), 1);
+            for number in (0..5_u8).filter(|&number| usize::from(number) != bad) {
+                let mut answer = [0; 8];
+                assert_eq!(client.recv(&mut answer).unwrap(), 1);
+                assert_eq!(answer[0], number);
+            }
+        }
+    }
+
+    #[test]
+    fn a_longer_datagram_is_marked_as_cut() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut batch = Batch::new(false);
+        for (length, cut) in [(QUERY_MAX, false), (QUERY_MAX + 1, true), (0, false)] {
+            client
+                .send_to(&vec![7; length], server.local_addr().unwrap())
+                .unwrap();
+            receive_all(&mut batch, &server, 1);
+            let slot = batch.slot(0);
+            assert_eq!((slot.cut, slot.query.len()), (cut, length.min(QUERY_MAX)));
+        }
+    }
+}

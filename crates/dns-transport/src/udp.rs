@@ -87,14 +87,14 @@ pub fn spawn<A: Answerer>(
     answerer: &A,
 ) -> io::Result<UdpHandle> {
     let workers = workers.max(1);
-    let first = bind(listen)?;
+    let first = bind(listen, false)?;
     let local = first
         .local_addr()?
         .as_socket()
         .ok_or(io::ErrorKind::AddrNotAvailable)?;
     let mut sockets = vec![Arc::new(first)];
     for _ in 1..workers {
-        sockets.push(Arc::new(bind(local)?));
+        sockets.push(Arc::new(bind(local, true)?));
     }
     let mut handle = UdpHandle {
         local,
@@ -120,7 +120,9 @@ pub fn spawn<A: Answerer>(
     Ok(handle)
 }
 
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+/// Binds one worker's socket. The first is bound alone, so that an address which another server has is an
+/// error even if that server shares its own; only then may the others join it.
+fn bind(address: SocketAddr, joins: bool) -> io::Result<Socket> {
     let v6 = address.is_ipv6();
     let socket = Socket::new(
         Domain::for_address(address),
@@ -130,7 +132,7 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     if v6 {
         socket.set_only_v6(true)?;
     }
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(joins)?;
     // The kernel gives what `net.core.rmem_max` allows; less still serves.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
@@ -139,6 +141,7 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
         batch::report_local_address(socket.as_fd(), v6)?;
     }
     socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
     Ok(socket)
 }
 

@@ -33,7 +33,7 @@ fn start(limits: TcpLimits) -> Server {
     };
     let task = tokio::spawn(tcp::serve(
         listener,
-        Echo,
+        Echo::default(),
         limits,
         counters.clone(),
         shutdown,

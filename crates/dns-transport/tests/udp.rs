@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use dns_transport::udp::{self, UdpHandle};
 const LOOPBACK: &str = "127.0.0.1:0";
 
 fn start(listen: &str, workers: usize) -> UdpHandle {
-    udp::spawn(listen.parse().unwrap(), workers, &Echo).unwrap()
+    udp::spawn(listen.parse().unwrap(), workers, &Echo::default()).unwrap()
 }
 
 /// A connected client, which takes answers only from the address it asked.
@@ -68,6 +69,16 @@ fn all_workers_share_one_port_and_their_counters_sum_up() {
 }
 
 #[test]
+fn sources_are_spread_over_all_workers() {
+    for listen in [LOOPBACK, "0.0.0.0:0"] {
+        let server = start(listen, 4);
+        let at = SocketAddr::new("127.0.0.1".parse().unwrap(), server.local().port());
+        let seen: BTreeSet<String> = (0..64).map(|_| ask(&client(at), b"who")).collect();
+        assert_eq!(seen.len(), 4, "{seen:?}");
+    }
+}
+
+#[test]
 fn a_wildcard_bind_answers_from_the_address_that_was_asked() {
     let server = start("0.0.0.0:0", 2);
     for ip in ["127.0.0.1", "127.0.0.5", "127.9.9.9"] {
@@ -97,7 +108,7 @@ fn a_burst_larger_than_a_batch_is_answered_whole() {
         for number in 0..150 {
             client.send(format!("{round}-{number}").as_bytes()).unwrap();
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut answer = [0; 512];
         for _ in 0..150 {
             let length = client.recv(&mut answer).unwrap();
@@ -182,6 +193,9 @@ fn answers_what_had_arrived_before_the_stop() {
 
 #[test]
 fn a_taken_address_is_an_error() {
+    // Also if a server like this one has it, whose sockets share the address among themselves.
+    let other = start(LOOPBACK, 2);
+    assert!(udp::spawn(other.local(), 1, &Echo::default()).is_err());
     let taken = UdpSocket::bind(LOOPBACK).unwrap();
-    assert!(udp::spawn(taken.local_addr().unwrap(), 1, &Echo).is_err());
+    assert!(udp::spawn(taken.local_addr().unwrap(), 1, &Echo::default()).is_err());
 }
