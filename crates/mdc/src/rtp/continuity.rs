@@ -80,6 +80,19 @@ mod tests {
     }
 
     #[test]
+    fn the_numbers_are_those_that_every_version_computes() {
+        // Changing these breaks handoffs between edges of different versions.
+        let numbers = |d| Continuity::new(&[7; 32], "harbour", d);
+        let expected = |ssrc, seq_base, time_base| Continuity {
+            ssrc,
+            seq_base,
+            time_base,
+        };
+        assert_eq!(numbers(0), expected(1_873_110_718, 45_564, 1_198_519_987));
+        assert_eq!(numbers(1), expected(1873110719, 25936, 3866159182));
+    }
+
+    #[test]
     fn numbers_wrap_around() {
         let start = Continuity {
             ssrc: 1,
