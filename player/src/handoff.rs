@@ -106,7 +106,7 @@ pub enum Step {
     SetUp(Arc<Session>, SetUp, oneshot::Sender<()>),
     /// PLAY is answered; the clock is the new server's, or else the old one goes on.
     Started(u64, u8, Option<Clock>),
-    /// The old server has been told: its flow of this description is not needed any more.
+    /// The old server has been told that this description is here.
     Moved(u8),
     /// All over.
     Over(Result<(), String>),

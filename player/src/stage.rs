@@ -135,6 +135,8 @@ pub struct Stage {
     shots: Option<mpsc::Sender<Shot>>,
     screen: Option<JoinHandle<Result<Shown, String>>>,
     moving: Option<Moving>,
+    /// After a failed handoff: the connections of the new server and of the old one we go back to.
+    leaving: Option<(u64, u64)>,
     missing: Vec<u32>,
     last_packet: Instant,
     ended: bool,
@@ -177,6 +179,7 @@ impl Stage {
             shots: None,
             screen: None,
             moving: None,
+            leaving: None,
             missing: Vec::new(),
             last_packet: now,
             ended: false,
@@ -227,7 +230,7 @@ impl Stage {
                 self.event(event)?;
             }
             let now = Instant::now();
-            self.collect(now).await?;
+            self.collect(now)?;
             if self.advance(now).await? {
                 return Ok(());
             }
@@ -382,10 +385,9 @@ impl Stage {
                 }
             }
             Step::Moved(description) => {
-                let from = moving.from.connection.id;
+                // The old flow stays until the end: after a failure its server sends what it held back.
                 let id = id.to_owned();
                 (self.listener)(Happening::HandoffMoved { id, description });
-                self.retire(|flow| flow.connection == from && flow.description == description);
             }
             Step::Over(outcome) => self.end_handoff(outcome),
         }
@@ -420,19 +422,43 @@ impl Stage {
                 (self.listener)(Happening::HandoffDone { id, duration_ms });
             }
             Err(reason) => {
-                // What has moved stays moved: its old flow is gone. The rest stays with the old server.
-                let unmoved = |flow: &Flow, arrivals: &[Arrival]| {
-                    let of_new = |a: &&Arrival| a.connection == flow.connection;
-                    let arrival = arrivals.iter().filter(of_new);
-                    arrival
-                        .into_iter()
-                        .any(|a| a.description == flow.description && a.tell.is_some())
+                // What had moved comes from the new server until the old one has caught up with it; the
+                // rest never left.
+                let arrived = |flow: &Flow| {
+                    let mut arrivals = moving.arrivals.iter();
+                    let here = arrivals.find(|a| {
+                        a.connection == flow.connection && a.description == flow.description
+                    });
+                    here.is_none_or(|arrival| arrival.tell.is_none())
                 };
-                let arrivals = moving.arrivals;
-                self.retire(|flow| unmoved(flow, &arrivals));
+                self.retire(|flow| !arrived(flow));
+                self.leaving = moving
+                    .to
+                    .map(|to| (to.connection.id, moving.from.connection.id));
                 self.leave_unused_seats();
                 (self.listener)(Happening::HandoffFailed { id, reason });
             }
+        }
+    }
+
+    /// After a failed handoff: leaves the new server once the old one sends everything again.
+    fn go_back(&mut self) {
+        let Some((new, old)) = self.leaving else {
+            return;
+        };
+        let highest = |connection, description| {
+            let mut flows = self.flows.iter().zip(&self.highest);
+            let found = flows
+                .find(|(flow, _)| flow.connection == connection && flow.description == description);
+            found.and_then(|(_, highest)| *highest)
+        };
+        let borrowed = self.flows.iter().filter(|flow| flow.connection == new);
+        let caught_up =
+            |flow: &Flow| highest(old, flow.description) >= highest(new, flow.description);
+        if borrowed.clone().all(caught_up) {
+            self.leaving = None;
+            self.retire(|flow| flow.connection == new);
+            self.leave_unused_seats();
         }
     }
 
@@ -515,7 +541,7 @@ impl Stage {
     }
 
     /// Finished access units from all flows to the merger.
-    async fn collect(&mut self, now: Instant) -> Result<(), StageError> {
+    fn collect(&mut self, now: Instant) -> Result<(), StageError> {
         for index in 0..self.flows.len() {
             while let Some(flow) = self.flows.get_mut(index) {
                 flow.expire(now);
@@ -531,6 +557,7 @@ impl Stage {
             }
         }
         self.arrivals();
+        self.go_back();
         Ok(())
     }
 

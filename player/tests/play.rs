@@ -1,5 +1,7 @@
 //! Whole plays against a small server of the test's own: everything shown, faults survived or named.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 #[path = "support/edge.rs"]
 mod edge;
 

@@ -1,5 +1,7 @@
 //! The race against servers that are quick, slow, silent, closed or no RTSP servers at all.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ async fn fake(answer: &'static str, gate: Option<Arc<Notify>>) -> (SocketAddr, A
             let (gate, left) = (gate.clone(), left.clone());
             tokio::spawn(async move {
                 let mut buffer = [0; 4096];
-                stream.read(&mut buffer).await.unwrap();
+                assert!(stream.read(&mut buffer).await.unwrap() > 0);
                 if let Some(gate) = gate {
                     gate.notified().await;
                 }

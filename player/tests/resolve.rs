@@ -1,5 +1,7 @@
 //! Resolving against a real name server on a socket: what comes out, and how each failure is told.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 #[path = "support/name_server.rs"]
 mod support;
 

@@ -262,7 +262,7 @@ impl Edge {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             }
-            Fault::Babbles if asked.method() == &Method::Describe => {
+            Fault::Babbles if asked.method() == Method::Describe => {
                 client.write(b"RTSP/1.0 200 OK\r\n").await;
                 for _ in 0..10_000 {
                     client.write(&b"X-Babble: babble\r\n".repeat(100)).await;
@@ -270,7 +270,7 @@ impl Edge {
             }
             _ => client.write(&answer).await,
         }
-        if asked.method() == &Method::Teardown {
+        if asked.method() == Method::Teardown {
             client.stop();
         }
     }
