@@ -34,7 +34,7 @@ pub struct Explanation {
     pub zone: String,
     /// `ok`, or why it is refused (`malformed`, `unknown_key`, `check`). The answer never tells.
     pub decoded: String,
-    /// Response code of an A query.
+    /// Response code of an A query; `as the zone says` for a name that the zone has itself.
     pub rcode: String,
     /// TTL of the addresses in seconds.
     pub ttl: u32,
@@ -124,8 +124,8 @@ impl Explainer {
             decoded: decoded.to_owned(),
             rcode: match a_verdict {
                 Verdict::Answer | Verdict::NoData => "NOERROR",
-                // The zone has no such name: the tailor is asked for tokens only here.
-                Verdict::Zone | Verdict::NxDomain => "NXDOMAIN",
+                Verdict::NxDomain => "NXDOMAIN",
+                Verdict::Zone => "as the zone says",
                 Verdict::Refused => "REFUSED",
                 Verdict::ServFail => "SERVFAIL",
             }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use distribution::keys::KeyError;
 use distribution::{VerifyingKey, keys, release};
 use dns_engine::{Snapshot, name};
 use route_token::KeyRing;
@@ -81,7 +82,7 @@ impl Inputs {
         let mut news = self.poll_texts();
         let (folder, default) = (&self.config.releases, self.config.default_region.as_deref());
         let outcome = match keys::read_public_keys(&self.config.trusted_key) {
-            Err(error) => Err(whole(&self.config.trusted_key, error.to_string())),
+            Err(error) => Err(key_report(&self.config.trusted_key, error)),
             Ok(trusted) => match release::load(folder, &trusted) {
                 Err(refused) if refused.reason == release::Reason::Missing => Ok(None),
                 Err(refused) => Err(release_report(&refused)),
@@ -128,7 +129,7 @@ impl Inputs {
             Ok(Some(_)) => {
                 // A key file that becomes rubbish leaves the keys before in force.
                 let trusted = keys::read_public_keys(&path);
-                self.trusted = Some(trusted.map_err(|error| whole(&path, error.to_string()))?);
+                self.trusted = Some(trusted.map_err(|error| key_report(&path, error))?);
                 self.reader = None;
             }
             Err(error) => return Err(unreadable(&path, &error)),
@@ -189,11 +190,7 @@ impl Inputs {
                 continue;
             };
             let keys = self.keys.as_ref().map(|ring| ring.zone(&text));
-            token_zones.push(TokenZone {
-                origin: zone.origin().into(),
-                keys,
-                ttl,
-            });
+            token_zones.push(TokenZone::new(zone, keys, ttl));
         }
         let services = self.services.iter().flat_map(|services| &services.services);
         for service in services.clone() {
@@ -329,6 +326,18 @@ fn parse_services(file: &str, text: &str) -> Result<Services, Report> {
 fn parse_keys(file: &str, text: &str) -> Result<KeyRing, Report> {
     KeyRing::from_toml(text)
         .map_err(|error| Diagnostic::error(file, error.line, error.column, error.message).into())
+}
+
+fn key_report(path: &Path, error: KeyError) -> Report {
+    let (line, message) = match error {
+        KeyError::Io { error, .. } => return unreadable(path, &error),
+        KeyError::Line { line, reason, .. } => (line, reason.to_owned()),
+        KeyError::Count {
+            found, expected, ..
+        } => (0, format!("{found} keys where {expected} expected")),
+        other => (0, other.to_string()),
+    };
+    Diagnostic::error(path.display().to_string(), line, line.min(1), message).into()
 }
 
 fn release_report(refused: &release::Refused) -> Report {

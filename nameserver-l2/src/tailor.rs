@@ -1,9 +1,10 @@
 //! The program's part of an answer: a name one label below a token zone is opened as a token, and becomes addresses.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dns_engine::{Client, Question, Tailor, Tailored, Verdict, name, rtype};
+use dns_engine::{Client, Question, Tailor, Tailored, Verdict, Zone, name, rtype};
 use route_token::{LENGTH, Payload, ZoneKeys};
 
 use crate::metrics::Counters;
@@ -19,6 +20,53 @@ pub struct TokenZone {
     pub keys: Option<ZoneKeys>,
     /// TTL of its addresses in seconds.
     pub ttl: u32,
+    own: OwnNames,
+}
+
+/// The names that a token zone has itself, as far as they matter one label below its apex.
+#[derive(Debug)]
+enum OwnNames {
+    /// Lower-cased labels directly below the apex; any other label there does not exist.
+    Labels(HashSet<Box<[u8]>>),
+    /// A wildcard or DNAME at the apex: the zone has to be asked.
+    Open,
+}
+
+impl TokenZone {
+    /// Makes a zone one of tokens.
+    pub fn new(zone: &Zone, keys: Option<ZoneKeys>, ttl: u32) -> TokenZone {
+        let apex = zone.origin();
+        let depth = name::label_count(apex);
+        let mut labels = HashSet::new();
+        let mut open = zone.rrset(apex, rtype::DNAME).is_some();
+        for node in zone.nodes() {
+            let owner = name::lowered(node.owner());
+            let below = name::label_count(&owner).checked_sub(depth + 1);
+            if let Some(label) = below.and_then(|above| name::labels(&owner).nth(above)) {
+                open |= label == b"*";
+                labels.insert(label.into());
+            }
+        }
+        let own = if open {
+            OwnNames::Open
+        } else {
+            OwnNames::Labels(labels)
+        };
+        TokenZone {
+            origin: apex.into(),
+            keys,
+            ttl,
+            own,
+        }
+    }
+
+    /// What a label gets that is no token: NXDOMAIN, to all alike and without a look-up, unless the zone may have the name.
+    fn refuse(&self, label: &[u8]) -> Verdict {
+        match &self.own {
+            OwnNames::Labels(labels) if !labels.contains(label) => Verdict::NxDomain,
+            _ => Verdict::Zone,
+        }
+    }
 }
 
 /// Answers tokens. Frozen, but for the live table that it reads through [`View`].
@@ -137,5 +185,36 @@ fn family_of(rtype: u16) -> Option<Family> {
         rtype::A => Some(Family::V4),
         rtype::AAAA => Some(Family::V6),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dns_engine::zonefile;
+
+    use super::*;
+
+    const HEAD: &str =
+        "$ORIGIN t.example.\n$TTL 1\n@ SOA ns h.example. 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\n";
+
+    fn check(more: &str, label: &str, expected: Verdict) {
+        let zone = zonefile::parse("t", &format!("{HEAD}{more}\n"), None).unwrap();
+        assert_eq!(
+            TokenZone::new(&zone, None, 1).refuse(label.as_bytes()),
+            expected,
+            "{more:?} {label}"
+        );
+    }
+
+    #[test]
+    fn only_names_that_the_zone_cannot_have_are_refused_without_asking_it() {
+        check("", "forged", Verdict::NxDomain);
+        check("", "ns", Verdict::Zone);
+        check("A.B.Deep TXT x", "deep", Verdict::Zone);
+        check("A.B.Deep TXT x", "b", Verdict::NxDomain);
+        check("sub NS ns.sub\nns.sub A 192.0.2.2", "sub", Verdict::Zone);
+        check("* TXT x", "forged", Verdict::Zone);
+        check("*.deep TXT x", "forged", Verdict::NxDomain);
+        check("@ DNAME other.example.", "forged", Verdict::Zone);
     }
 }
