@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::map::{Map, Span, UnitId};
-use crate::ranges::ATOM_BITS;
+use crate::ranges::{ATOM_BITS, V6_ATOMS_PER_BLOCK};
 use crate::subnet::{self, Subnet};
 
 /// The change from one map to another.
@@ -28,8 +28,6 @@ pub struct Diff {
 
 /// Networks that [`diff`] lists at most.
 pub const NETWORKS_MAX: usize = 1000;
-/// A /40 of IPv6 weighs as much as a /24 of IPv4, as in the builder's idea of demand.
-const V6_ATOMS_PER_BLOCK: f64 = 65_536.0;
 
 /// Compares two maps.
 pub fn diff(old: &Map, new: &Map) -> Diff {

@@ -7,6 +7,9 @@ use crate::subnet::{self, Key};
 pub(crate) const NO_UNIT: u32 = u32::MAX;
 /// Low key bits that no range may split: /24 of the 32 IPv4 bits, /56 of the 64 IPv6 bits.
 pub(crate) const ATOM_BITS: u8 = 8;
+/// Where demand has to be guessed from address space, a /32 of IPv6 counts like a /24 of IPv4, in /56 atoms:
+/// registries hand the smallest network a /29 and the same one a /22.
+pub(crate) const V6_ATOMS_PER_BLOCK: f64 = 16_777_216.0;
 /// Ranges that a query for a short network walks through itself; wider ones are answered from a table
 /// prepared at load time (`coarse`), so no query costs more than this many steps.
 pub(crate) const WALK_MAX: usize = 64;

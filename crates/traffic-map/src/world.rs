@@ -1,19 +1,21 @@
 //! `world.toml`: what the map is made from — regions, edges, overrides, and where the data files are.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+mod edges;
+mod overrides;
+mod values;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use toml::de::DeValue;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::finding::{Finding, Findings, nearest};
 use crate::id_of_name;
 use crate::map::Edge;
 use crate::services::check_name;
 use crate::subnet::Subnet;
-use crate::tree::{self, Table, Value};
+use crate::tree::{self, Table};
+use crate::world::edges::read_edges;
+use crate::world::overrides::read_overrides;
+use crate::world::values::{bit_rate, coordinates, public_key};
 
 /// A region as the operator describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,14 +92,6 @@ impl World {
         }
     }
 }
-
-/// An override that ends within this many seconds is remarked on.
-const UNTIL_WARNING_SECONDS: u64 = 14 * DAY_SECONDS;
-const DAY_SECONDS: u64 = 86_400;
-/// RTSP (RFC 7826 gives 554; players of ours run unprivileged edges).
-const RTSP_PORT: u16 = 8554;
-/// Sessions an edge is meant to carry when the file does not say.
-const SESSIONS: u64 = 1000;
 
 /// Reads `world.toml`. `file` is how findings name it; `now` (Unix seconds) decides which overrides are past.
 ///
@@ -301,378 +295,11 @@ fn unknown_region(
     findings.error_with_hint(place, format!("there is no region {name}"), hint);
 }
 
-fn read_edges(
-    root: &mut Table<'_, '_>,
-    world: &mut World,
-    listed: &BTreeMap<String, Listed>,
-    findings: &mut Findings<'_>,
-) {
-    let mut addresses: BTreeMap<IpAddr, &str> = BTreeMap::new();
-    let mut defined = Vec::new();
-    if let Some(edges) = root.table("edge", findings) {
-        for (name, place, value) in edges.named() {
-            defined.push(name);
-            check_name("edge", name, &place, findings);
-            let Some(mut table) = Table::of(format!("[edge.{name}]"), value, findings) else {
-                continue;
-            };
-            let region = edge_region(name, &place, &mut table, listed, &world.regions, findings);
-            let mut own = Vec::new();
-            for (text, place) in table.texts("addr", findings) {
-                let Ok(address) = text.parse::<IpAddr>() else {
-                    findings.error(&place, format!("\"{text}\" is no IP address"));
-                    continue;
-                };
-                if let Some(first) = addresses.insert(address, name) {
-                    let message =
-                        format!("edges {first} and {name} have the same address {address}");
-                    findings.error(&place, message);
-                }
-                own.push(address);
-            }
-            if own.is_empty() {
-                findings.error(&place, format!("[edge.{name}] lacks a usable `addr`"));
-            }
-            let rtsp = table.integer("rtsp", 1..=65535, findings);
-            let handoff = table.optional("handoff");
-            let public_key = table.optional("public_key");
-            world.edges.push(Edge {
-                name: name.to_owned(),
-                region: region.unwrap_or(0),
-                rtsp_port: rtsp.map_or(RTSP_PORT, |port| port as u16),
-                handoff: handoff.and_then(|value| handoff_address(value, &own, findings)),
-                addresses: own,
-                capacity_sessions: table
-                    .integer("sessions", 1..=u64::from(u32::MAX), findings)
-                    .unwrap_or(SESSIONS) as u32,
-                public_key: public_key.and_then(|value| public_key_of(value, findings)),
-                profiles: table
-                    .texts("profiles", findings)
-                    .into_iter()
-                    .map(|p| p.0.to_owned())
-                    .collect(),
-            });
-            table.finish(findings);
-        }
-    }
-    for (name, entry) in listed {
-        if !defined.contains(&name.as_str()) {
-            let message = format!(
-                "region {} lists edge {name}, but there is no [edge.{name}]",
-                entry.region_name
-            );
-            findings.error(&entry.place, message);
-        }
-    }
-}
-
-/// The region an edge says it is in, or the one that lists it; both may say so if they agree.
-fn edge_region(
-    name: &str,
-    place: &Range<usize>,
-    table: &mut Table<'_, '_>,
-    listed: &BTreeMap<String, Listed>,
-    regions: &[WorldRegion],
-    findings: &mut Findings<'_>,
-) -> Option<u16> {
-    let listed = listed.get(name);
-    let Some(value) = table.optional("region") else {
-        if listed.is_none() {
-            let hint = format!("set `region`, or name {name} in a region's `edges`");
-            findings.error_with_hint(place, format!("edge {name} is in no region"), hint);
-        }
-        return listed.map(|listed| listed.region);
-    };
-    let said = tree::text("region", value, findings)?;
-    let Some(region) = regions.iter().find(|region| region.name == said) else {
-        unknown_region(said, &value.span(), regions, findings);
-        return None;
-    };
-    if let Some(listed) = listed
-        && listed.region != region.id
-    {
-        let hint = format!("it says {said}, and {} lists it", listed.region_name);
-        findings.error_with_hint(
-            &value.span(),
-            format!("edge {name} is in two regions"),
-            hint,
-        );
-    }
-    Some(region.id)
-}
-
-fn read_overrides(
-    root: &mut Table<'_, '_>,
-    world: &mut World,
-    now: u64,
-    findings: &mut Findings<'_>,
-) {
-    let Some(value) = root.optional("override") else {
-        return;
-    };
-    let Some(items) = value.get_ref().as_array() else {
-        let message = format!(
-            "`override` must be written [[override]], not {}",
-            tree::kind(value)
-        );
-        findings.error(&value.span(), message);
-        return;
-    };
-    let mut seen: Vec<(Subnet, usize)> = Vec::new();
-    for item in items.iter() {
-        let Some(mut table) = Table::of("[[override]]".to_owned(), item, findings) else {
-            continue;
-        };
-        let (line, _) = findings.place(item.span().start);
-        let mut nets = Vec::new();
-        if table.required("net", findings).is_some() {
-            for (text, place) in table.texts("net", findings) {
-                if let Some(net) = override_net(text, &place, world.ecs, &seen, findings) {
-                    seen.push((net, line));
-                    nets.push(net);
-                }
-            }
-        }
-        let order = match table.required("order", findings) {
-            Some(_) => table.texts("order", findings),
-            None => Vec::new(),
-        };
-        let order = region_ids("order", order, &world.regions, findings, |_, _, _| ());
-        if table
-            .required("why", findings)
-            .is_some_and(|why| why.get_ref().as_str() == Some(""))
-        {
-            findings.error(
-                table.place(),
-                "`why` is empty: an override needs its reason",
-            );
-        }
-        let why = table.text("why", findings).unwrap_or_default().to_owned();
-        let until = table
-            .optional("until")
-            .and_then(|value| until(value, now, findings));
-        if order.is_empty() {
-            findings.error(table.place(), "[[override]] names no region to go to");
-        }
-        world.overrides.push(Override {
-            nets,
-            order,
-            why,
-            until,
-            line,
-        });
-        table.finish(findings);
-    }
-}
-
-fn override_net(
-    text: &str,
-    place: &Range<usize>,
-    ecs: (u8, u8),
-    seen: &[(Subnet, usize)],
-    findings: &mut Findings<'_>,
-) -> Option<Subnet> {
-    let net = match text.parse::<Subnet>() {
-        Ok(net) => net,
-        Err(error) => {
-            findings.error(place, format!("`net`: {error}"));
-            return None;
-        }
-    };
-    let normal = net.normalized();
-    if normal != net {
-        let hint = format!("the network is {normal}");
-        findings.error_with_hint(
-            place,
-            format!("`net` {text} has bits set past its length"),
-            hint,
-        );
-        return None;
-    }
-    let finest = if net.address.is_ipv4() { ecs.0 } else { ecs.1 };
-    if net.len > finest {
-        let message = format!("`net` {text} is finer than the map's ECS length /{finest}");
-        findings.error_with_hint(
-            place,
-            message,
-            "resolvers never say more of a client than that",
-        );
-        return None;
-    }
-    if let Some((other, line)) = seen.iter().find(|(other, _)| overlap(*other, net)) {
-        let message = format!("`net` {text} overlaps {other} of the override in line {line}");
-        findings.error_with_hint(
-            place,
-            message,
-            "which one wins would be arbitrary: make them disjoint",
-        );
-        return None;
-    }
-    Some(net)
-}
-
-/// Whether one of two normalized networks lies in the other.
-fn overlap(a: Subnet, b: Subnet) -> bool {
-    let len = a.len.min(b.len);
-    let cut = |net: Subnet| Subnet { len, ..net }.normalized();
-    a.address.is_ipv4() == b.address.is_ipv4() && cut(a) == cut(b)
-}
-
-/// The last day of an override, still good on that day (UTC).
-fn until(value: &Value<'_>, now: u64, findings: &mut Findings<'_>) -> Option<String> {
-    let date = match value.get_ref() {
-        DeValue::Datetime(datetime) => datetime.date.map(|d| (d.year.into(), d.month, d.day)),
-        DeValue::String(text) => date(text),
-        _ => None,
-    };
-    let Some((year, month, day)) = date else {
-        findings.error(&value.span(), "`until` must be a date such as 2026-12-01");
-        return None;
-    };
-    let end = (days_since_1970(year, month, day) + 1) * DAY_SECONDS;
-    let text = format!("{year:04}-{month:02}-{day:02}");
-    if now >= end {
-        let hint = "remove it, or give it a later date";
-        findings.error_with_hint(&value.span(), format!("the override ended on {text}"), hint);
-    } else if end - now <= UNTIL_WARNING_SECONDS {
-        let days = (end - now).div_ceil(DAY_SECONDS);
-        findings.warning(
-            &value.span(),
-            format!("the override ends in {days} days, after {text}"),
-            None,
-        );
-    }
-    Some(text)
-}
-
-fn date(text: &str) -> Option<(u64, u8, u8)> {
-    let mut parts = text.splitn(3, '-');
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    let date = (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
-    ((1970..=9999).contains(&date.0) && (1..=12).contains(&date.1) && (1..=31).contains(&date.2))
-        .then_some(date)
-}
-
-/// Days from 1970-01-01, by counting leap days; years before 1970 count as 1970.
-fn days_since_1970(year: u64, month: u8, day: u8) -> u64 {
-    const BEFORE_MONTH: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    let years = year.saturating_sub(1970);
-    let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
-    let leap_days = (1970..year).filter(|y| leap(*y)).count() as u64;
-    let before = BEFORE_MONTH
-        .get(usize::from(month).saturating_sub(1))
-        .copied()
-        .unwrap_or(0);
-    let this_year = u64::from(month > 2 && leap(year));
-    years * 365 + leap_days + before + this_year + u64::from(day).saturating_sub(1)
-}
-
-/// `[latitude, longitude]` in degrees.
-fn coordinates(value: &Value<'_>, findings: &mut Findings<'_>) -> Option<(f64, f64)> {
-    let pair = value.get_ref().as_array().filter(|items| items.len() == 2);
-    let mut items = pair.into_iter().flat_map(|items| items.iter());
-    let (Some(lat), Some(lon)) = (items.next(), items.next()) else {
-        findings.error(
-            &value.span(),
-            "`at` must be [latitude, longitude] in degrees",
-        );
-        return None;
-    };
-    let (lat, lon) = (
-        tree::decimal("at", lat, findings)?,
-        tree::decimal("at", lon, findings)?,
-    );
-    if lat.abs() > 90.0 || lon.abs() > 180.0 {
-        let hint = "latitude -90 to 90 first, then longitude -180 to 180";
-        findings.error_with_hint(
-            &value.span(),
-            format!("[{lat}, {lon}] is not on Earth"),
-            hint,
-        );
-        return None;
-    }
-    Some((lat, lon))
-}
-
-/// `"40 Gbit/s"`, or a whole number of bits per second.
-fn bit_rate(key: &str, value: &Value<'_>, findings: &mut Findings<'_>) -> Option<u64> {
-    let rate = match value.get_ref() {
-        DeValue::Integer(_) => return tree::integer(key, value, 1..=RATE_MAX, findings),
-        DeValue::String(text) => rate(text),
-        _ => None,
-    };
-    if rate.is_none() {
-        let hint = "such as \"40 Gbit/s\"; units: bit/s, kbit/s, Mbit/s, Gbit/s, Tbit/s";
-        findings.error_with_hint(&value.span(), format!("`{key}` is no bit rate"), hint);
-    }
-    rate
-}
-
-/// An exabit a second: sums of rates stay far from 64 bits.
-const RATE_MAX: u64 = 1_000_000_000_000_000;
-
-fn rate(text: &str) -> Option<u64> {
-    let (number, unit) = text.trim().split_once(' ')?;
-    let factor = match unit.trim() {
-        "bit/s" => 1.0,
-        "kbit/s" => 1e3,
-        "Mbit/s" => 1e6,
-        "Gbit/s" => 1e9,
-        "Tbit/s" => 1e12,
-        _ => return None,
-    };
-    let rate = (number.parse::<f64>().ok()? * factor).round();
-    (rate >= 1.0 && rate <= RATE_MAX as f64).then_some(rate as u64)
-}
-
-/// A port on the edge's first address, or a whole `address:port`.
-fn handoff_address(
-    value: &Value<'_>,
-    addresses: &[IpAddr],
-    findings: &mut Findings<'_>,
-) -> Option<SocketAddr> {
-    if let DeValue::Integer(_) = value.get_ref() {
-        let port = tree::integer("handoff", value, 1..=65535, findings)? as u16;
-        return addresses
-            .first()
-            .map(|address| SocketAddr::new(*address, port));
-    }
-    let text = tree::text("handoff", value, findings)?;
-    match text.parse() {
-        Ok(address) => Some(address),
-        Err(_) => {
-            let hint = "a port, or such as \"192.0.2.11:8555\"";
-            findings.error_with_hint(
-                &value.span(),
-                format!("`handoff` \"{text}\" is no address"),
-                hint,
-            );
-            None
-        }
-    }
-}
-
-fn public_key_of(value: &Value<'_>, findings: &mut Findings<'_>) -> Option<[u8; 32]> {
-    public_key("public_key", value, findings)
-}
-
-fn public_key(key: &str, value: &Value<'_>, findings: &mut Findings<'_>) -> Option<[u8; 32]> {
-    let text = tree::text(key, value, findings)?;
-    let bytes = STANDARD
-        .decode(text.trim())
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
-    if bytes.is_none() {
-        findings.error(
-            &value.span(),
-            format!("`{key}` is not the base64 of a 32-octet public key"),
-        );
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     /// 2026-11-20.
@@ -802,12 +429,5 @@ addr   = "192.0.2.12"
         world.set_identities(&parse_identities("k", &format!("cdg1 = \"{key}\"")).unwrap());
         assert_eq!(world.edges[0].public_key, Some([7; 32]));
         assert!(parse_identities("k", "cdg1 = \"AAAA\"").is_err());
-    }
-
-    #[test]
-    fn counts_days_as_the_calendar_does() {
-        assert_eq!(days_since_1970(1970, 1, 1), 0);
-        assert_eq!(days_since_1970(2000, 3, 1), 11_017);
-        assert_eq!(days_since_1970(2026, 11, 20) * DAY_SECONDS, NOW);
     }
 }

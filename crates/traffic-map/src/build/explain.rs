@@ -89,10 +89,13 @@ impl Built {
         let (first, last) = client.normalized().bounds();
         let spans_several = found.range == (first, last) && found.scope > client.len;
         let address = if spans_several {
-            let mine = self.map.ranges().filter(|span| span.unit == found.unit);
-            mine.map(|span| span.first.max(first))
-                .find(|at| *at <= last)
-                .unwrap_or(first)
+            let here = |span: &crate::Span| {
+                span.unit == found.unit && span.first <= last && span.last >= first
+            };
+            self.map
+                .ranges()
+                .find(here)
+                .map_or(first, |span| span.first.max(first))
         } else {
             first
         };

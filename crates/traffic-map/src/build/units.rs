@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::build::flatten::{Flat, Row};
 use crate::map::UnitId;
 use crate::prefixes::{Demand, Prefix};
-use crate::ranges::ATOM_BITS;
+use crate::ranges::{ATOM_BITS, V6_ATOMS_PER_BLOCK};
 use crate::subnet::{self, Key};
 
 /// What a unit is made of.
@@ -26,7 +26,7 @@ pub struct Unit {
     pub at: Option<(f64, f64)>,
     /// Demand, in the map's measure.
     pub demand: u32,
-    /// Its blocks: one for each /24, and one for each /40 of IPv6.
+    /// Its blocks: one for each /24, and one for each /32 of IPv6.
     pub blocks: f64,
 }
 
@@ -36,9 +36,6 @@ pub(crate) struct Units {
     pub(crate) v4: Vec<(u32, Option<UnitId>)>,
     pub(crate) v6: Vec<(u64, Option<UnitId>)>,
 }
-
-/// A /40 of IPv6 counts like a /24 of IPv4 (a usual /32 allocation then like a /16), in /56 atoms.
-const V6_ATOMS_PER_BLOCK: f64 = 65_536.0;
 
 /// Groups ranges into units.
 pub(crate) fn group(v4: &Flat<u32>, v6: &Flat<u64>, prefixes: &[Prefix]) -> Units {
