@@ -156,6 +156,19 @@ pub fn label_count(name: &[u8]) -> usize {
     labels(name).count()
 }
 
+/// Writes where each label that starts before `end` starts; returns how many there are.
+pub(crate) fn label_starts(name: &[u8], end: usize, starts: &mut [u8; LABELS_MAX]) -> usize {
+    let (mut at, mut count) = (0, 0);
+    while at < end
+        && let (Some(&length @ 1..), Some(start)) = (name.get(at), starts.get_mut(count))
+    {
+        *start = at as u8;
+        at += 1 + usize::from(length);
+        count += 1;
+    }
+    count
+}
+
 /// True if `name` is `ancestor` or below it, whatever the case (RFC 4343).
 pub fn is_within(name: &[u8], ancestor: &[u8]) -> bool {
     suffixes(name)

@@ -164,7 +164,7 @@ impl Zone {
     /// Walks down from the origin, so that a long invented name costs no more than the zone is deep.
     fn find_from_above(&self, name: &[u8]) -> Found<'_> {
         let mut starts = [0_u8; name::LABELS_MAX];
-        let below_origin = label_starts(
+        let below_origin = name::label_starts(
             name,
             name.len().saturating_sub(self.origin.len()),
             &mut starts,
@@ -234,17 +234,4 @@ fn mark_delegations(nodes: &mut NameMap<Node>, origin: &[u8]) {
             node.cut = Cut::Below;
         }
     }
-}
-
-/// Writes where each label that starts before `end` starts; returns how many there are.
-fn label_starts(name: &[u8], end: usize, starts: &mut [u8; name::LABELS_MAX]) -> usize {
-    let (mut at, mut count) = (0, 0);
-    while at < end
-        && let (Some(&length @ 1..), Some(start)) = (name.get(at), starts.get_mut(count))
-    {
-        *start = at as u8;
-        at += 1 + usize::from(length);
-        count += 1;
-    }
-    count
 }

@@ -34,14 +34,21 @@ impl Zones {
 
     /// The deepest zone at or above a lower-cased wire name.
     pub fn find(&self, name: &[u8]) -> Option<&Zone> {
-        let mut depth = name::label_count(name);
-        for suffix in name::suffixes(name) {
-            if self.depths >> depth.min(name::LABELS_MAX) & 1 == 1
-                && let Some(zone) = self.zones.get(suffix)
-            {
+        let mut starts = [0; name::LABELS_MAX];
+        let labels = name::label_starts(name, name.len(), &mut starts);
+        // Only suffixes with as many labels as some origin can be one.
+        let mut depths = self.depths & (u128::MAX >> (name::LABELS_MAX - labels));
+        while depths != 0 {
+            let depth = depths.ilog2() as usize;
+            depths ^= 1 << depth;
+            let start = if depth == 0 {
+                name.len().checked_sub(1)?
+            } else {
+                starts[labels - depth].into()
+            };
+            if let Some(zone) = self.zones.get(name.get(start..)?) {
                 return Some(zone);
             }
-            depth = depth.saturating_sub(1);
         }
         None
     }
@@ -59,5 +66,70 @@ impl Zones {
     /// True if no zone is loaded.
     pub fn is_empty(&self) -> bool {
         self.zones.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::zonefile;
+
+    fn zone(origin: &str) -> Zone {
+        let glue = if origin == "." {
+            "n.o. 60 A 192.0.2.1"
+        } else {
+            ""
+        };
+        let text = format!("$ORIGIN {origin}\n@ 60 SOA n.o. m.o. 1 2 3 4 5\n@ 60 NS n.o.\n{glue}");
+        zonefile::parse("t", &text, None).unwrap()
+    }
+
+    #[test]
+    fn finds_the_deepest_zone_of_a_name() {
+        let mut zones = Zones::new();
+        for origin in ["b.", "a.b.", "c.a.b.", "x.y."] {
+            assert!(zones.insert(zone(origin)).is_ok());
+        }
+        assert!(zones.insert(zone("A.b.")).is_err());
+        let check = |name: &str, expected: Option<&str>| {
+            let found = zones
+                .find(&name::parse(name, None).unwrap())
+                .map(|z| name::text(z.origin()));
+            assert_eq!(found.as_deref(), expected, "{name}");
+        };
+        check("b.", Some("b."));
+        check("q.c.b.", Some("b."));
+        check("q.a.b.", Some("a.b."));
+        check("q.c.a.b.", Some("c.a.b."));
+        check("c.a.b.", Some("c.a.b."));
+        check("y.", None);
+        check("c.y.", None);
+        check(".", None);
+        assert!(zones.insert(zone(".")).is_ok());
+        let root = zones.find(&name::parse("c.y.", None).unwrap()).unwrap();
+        assert_eq!(root.origin(), name::ROOT);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_trying_every_suffix(
+            origins in prop::collection::vec("([ab]\\.){0,4}", 0..6),
+            names in prop::collection::vec("([ab]\\.){0,127}", 1..6),
+        ) {
+            let mut zones = Zones::new();
+            for origin in &origins {
+                let origin = if origin.is_empty() { "." } else { origin };
+                let _ = zones.insert(zone(origin));
+            }
+            for text in &names {
+                let text = if text.is_empty() { "." } else { text };
+                let name = name::parse(text, None).unwrap();
+                let slow = name::suffixes(&name).find_map(|suffix| zones.exact(suffix));
+                let found = zones.find(&name);
+                prop_assert_eq!(found.map(Zone::origin), slow.map(Zone::origin));
+            }
+        }
     }
 }
