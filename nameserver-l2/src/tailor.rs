@@ -151,9 +151,8 @@ impl Tailor for Tokens {
         };
         let opened = keys.open(label);
         self.counters.token(opened.as_ref().err().copied());
-        // What is no token gets the zone's answer: NXDOMAIN, to all alike, unless the zone has the name.
         let Ok(payload) = opened else {
-            return Verdict::Zone;
+            return zone.refuse(label);
         };
         let Some(family) = family_of(question.rtype) else {
             return Verdict::NoData;
@@ -195,7 +194,7 @@ mod tests {
     use super::*;
 
     const HEAD: &str =
-        "$ORIGIN t.example.\n$TTL 1\n@ SOA ns h.example. 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\n";
+        "$ORIGIN t.example.\n$TTL 1\n@ SOA ns h.example. 1 1 1 1 1\n@ NS ns.other.example.\n";
 
     fn check(more: &str, label: &str, expected: Verdict) {
         let zone = zonefile::parse("t", &format!("{HEAD}{more}\n"), None).unwrap();
@@ -209,7 +208,7 @@ mod tests {
     #[test]
     fn only_names_that_the_zone_cannot_have_are_refused_without_asking_it() {
         check("", "forged", Verdict::NxDomain);
-        check("", "ns", Verdict::Zone);
+        check("ns A 192.0.2.1", "ns", Verdict::Zone);
         check("A.B.Deep TXT x", "deep", Verdict::Zone);
         check("A.B.Deep TXT x", "b", Verdict::NxDomain);
         check("sub NS ns.sub\nns.sub A 192.0.2.2", "sub", Verdict::Zone);
