@@ -147,3 +147,80 @@ fn parse(path: &Path, text: &str) -> Result<Zone, Vec<Diagnostic>> {
 fn whole(path: &Path, message: String) -> Diagnostic {
     Diagnostic::error(path.display().to_string(), 0, 0, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(origin: &str) -> String {
+        format!(
+            "$ORIGIN {origin}\n$TTL 1\n@ SOA ns h.example. 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\n"
+        )
+    }
+
+    /// Polls once; the zones' names, whether something changed, and the findings.
+    fn poll(files: &mut ZoneFiles) -> (Vec<String>, bool, String) {
+        let mut report = Report::default();
+        let changed = files.poll(&mut report);
+        let zones = files.zones(&mut report);
+        let mut names: Vec<String> = zones.iter().map(|zone| name::text(zone.origin())).collect();
+        names.sort();
+        (names, changed, report.to_string())
+    }
+
+    #[test]
+    fn zones_of_a_folder_come_and_go_and_broken_ones_stay_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |file: &str| folder.path().join(file);
+        let mut files = ZoneFiles::new(vec![folder.path().to_owned()]);
+        assert_eq!(poll(&mut files), (vec![], false, String::new()));
+        std::fs::write(path("a.zone"), text("a.example.")).unwrap();
+        std::fs::write(path("notes.txt"), "no zone").unwrap();
+        assert_eq!(
+            poll(&mut files),
+            (vec!["a.example.".to_owned()], true, String::new())
+        );
+        assert!(!poll(&mut files).1);
+
+        std::fs::write(path("b.zone"), text("b.example.")).unwrap();
+        std::fs::write(path("a.zone"), "rubbish").unwrap();
+        let (names, changed, report) = poll(&mut files);
+        assert_eq!((names.len(), changed), (2, true));
+        assert!(report.contains("a.zone:1:1: error"), "{report}");
+        assert_eq!(poll(&mut files).2, "", "told once");
+
+        std::fs::remove_file(path("b.zone")).unwrap();
+        assert_eq!(
+            poll(&mut files).0.len(),
+            2,
+            "an editor may be about to put it back"
+        );
+        let (names, changed, _) = poll(&mut files);
+        assert_eq!((names, changed), (vec!["a.example.".to_owned()], true));
+    }
+
+    #[test]
+    fn two_files_for_one_zone_are_a_finding() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["1.zone", "2.zone"] {
+            std::fs::write(folder.path().join(file), text("a.example.")).unwrap();
+        }
+        let (names, _, report) = poll(&mut ZoneFiles::new(vec![folder.path().to_owned()]));
+        assert_eq!(names, ["a.example."]);
+        assert!(
+            report.ends_with("2.zone: error: another file holds the zone a.example."),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told_once() {
+        let mut files = ZoneFiles::new(vec!["/nonexistent/zones".into()]);
+        assert!(
+            poll(&mut files)
+                .2
+                .contains("/nonexistent/zones: error: cannot be read")
+        );
+        assert_eq!(poll(&mut files).2, "");
+    }
+}
