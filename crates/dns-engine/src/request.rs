@@ -61,10 +61,11 @@ pub(crate) fn read(message: &[u8], qname: &mut NameBuffer) -> Result<Request, Dr
         edns: None,
         fault: None,
     };
+    let whole = request.read_sections(message, header, qname).is_some();
+    // What was read before a fault stays, so that the answer has its question and OPT.
     if header[2] >> 3 & 0xF != 0 {
         request.fault = Some(Rcode::NOTIMP);
-    } else if request.read_sections(message, header, qname).is_none() {
-        // What was read before the fault stays: the answer then has its question and OPT.
+    } else if !whole {
         request.fault = Some(Rcode::FORMERR);
     }
     Ok(request)

@@ -134,7 +134,7 @@ impl Zone {
         self.nodes.values().filter(|node| !node.rrsets.is_empty())
     }
 
-    /// The name server that a delegation in this zone hands `name` (lower-cased) to: its owner.
+    /// The owner of the delegation at or above `name` (lower-cased), if one covers it.
     pub fn delegation(&self, name: &[u8]) -> Option<&[u8]> {
         match self.find(name) {
             Found::Delegated(node) => Some(&node.owner),

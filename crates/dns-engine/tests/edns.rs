@@ -200,6 +200,11 @@ fn other_operations_are_not_implemented() {
         query.head[2] = opcode << 3 | 1;
         let answer = query.ask(&example());
         assert_eq!((answer.rcode, answer.octets[2] >> 3 & 0xF), (4, opcode));
+        assert!(answer.opt.is_some() && answer.octets[5] == 1);
+        // Their messages may look different; a bare header is enough for an answer.
+        let bare = [0, 7, opcode << 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let answer = ask_wire(&example(), &bare, Transport::Udp);
+        assert_eq!((answer.rcode, answer.octets.len()), (4, 12));
     }
 }
 
