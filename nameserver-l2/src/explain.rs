@@ -14,7 +14,8 @@ use route_token::Payload;
 use serde::{Deserialize, Serialize};
 use traffic_map::services::Services;
 
-use crate::server_set::{Family, Why};
+use crate::plan::Family;
+use crate::server_set::Why;
 use crate::tailor::Tokens;
 use crate::view::{Table, View};
 
@@ -209,7 +210,9 @@ impl Explainer {
         facts.placement_known = map.placement_by_id(payload.placement).is_some();
         facts.chosen = set.region.and_then(|id| Some(map.region(id)?.name.clone()));
         facts.why = Why::as_str(set.why).to_owned();
-        let chain = table.plan.chain(payload, &self.tokens.rules(payload));
+        let chain = table
+            .plan
+            .chain(payload, self.tokens.rules(payload).profile);
         facts.regions = chain.filter_map(|id| region_facts(table, id)).collect();
         facts
     }

@@ -15,7 +15,7 @@ use traffic_map::services::{self, Services};
 
 use crate::config::Config;
 use crate::metrics::Counters;
-use crate::server_set::Plan;
+use crate::plan::Plan;
 use crate::tailor::{TokenZone, Tokens};
 use crate::view::View;
 use crate::zone_files::ZoneFiles;

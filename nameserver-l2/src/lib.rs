@@ -14,6 +14,7 @@ pub mod explain;
 mod health;
 mod inputs;
 mod metrics;
+pub mod plan;
 mod probe;
 mod rendezvous;
 mod server;

@@ -8,7 +8,8 @@ use dns_engine::{Client, Question, Tailor, Tailored, Verdict, Zone, name, rtype}
 use route_token::{LENGTH, Payload, ZoneKeys};
 
 use crate::metrics::Counters;
-use crate::server_set::{Family, Rules, ServerSet};
+use crate::plan::Family;
+use crate::server_set::{Rules, ServerSet};
 use crate::view::{Table, View};
 
 /// One zone whose names are tokens.

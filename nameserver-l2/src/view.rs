@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::Probe;
 use crate::health::Health;
-use crate::server_set::{Live, Plan};
+use crate::plan::{Live, Plan};
 
 /// One frozen state of the world.
 #[derive(Debug)]
