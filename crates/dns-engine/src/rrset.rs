@@ -35,9 +35,11 @@ impl RrSet {
     pub(crate) fn gather(records: &[Record]) -> Option<Self> {
         let first = records.first()?;
         let mut seen = HashSet::new();
-        let (mut data, mut count) = (Vec::new(), 0_u16);
+        let length = records.iter().map(|record| 2 + record.data.len()).sum();
+        let (mut data, mut count) = (Vec::with_capacity(length), 0_u16);
         for record in records {
-            if seen.insert(&record.data) && count < u16::MAX {
+            let new = records.len() == 1 || seen.insert(&record.data);
+            if new && count < u16::MAX {
                 data.extend_from_slice(&(record.data.len() as u16).to_be_bytes());
                 data.extend_from_slice(&record.data);
                 count += 1;

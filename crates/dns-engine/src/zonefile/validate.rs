@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Fault, Place, Placed};
+use crate::hash::NameMap;
 use crate::name::{self, Text};
 use crate::respond::CHAIN_MAX;
 use crate::rtype;
 
-type Owners<'r> = HashMap<Vec<u8>, Vec<&'r Placed>>;
+type Owners<'r> = NameMap<Vec<&'r Placed>>;
 
 /// The zone's name: as configured, or the owner of the first SOA record.
 pub(super) fn apex(
@@ -40,11 +41,11 @@ const START: Place = Place { line: 1, column: 1 };
 
 /// Reports everything that is wrong with the zone as a whole.
 pub(super) fn zone(apex: &[u8], records: &[Placed], faults: &mut Vec<Fault>) {
-    let mut owners = Owners::new();
+    let mut owners = Owners::default();
     for placed in records {
         let owner = name::lowered(&placed.record.owner);
         if name::is_within(&owner, apex) {
-            owners.entry(owner).or_default().push(placed);
+            owners.entry(owner.into()).or_default().push(placed);
         } else {
             let message = format!(
                 "{} is outside the zone {}",
@@ -200,7 +201,7 @@ fn check_chain(first: &Placed, owners: &Owners<'_>, faults: &mut Vec<Fault>) {
     let mut seen = HashSet::from([name::lowered(&first.record.owner)]);
     while seen.insert(target.clone()) {
         let alias = owners
-            .get(&target)
+            .get(&*target)
             .and_then(|records| records.iter().find(|p| p.record.rtype == rtype::CNAME));
         let Some(alias) = alias else {
             if seen.len() > CHAIN_MAX {
@@ -235,7 +236,7 @@ fn check_glue(owners: &Owners<'_>, faults: &mut Vec<Fault>) {
         if !name::is_within(&server, &owner) {
             continue;
         }
-        let address = owners.get(&server).is_some_and(|records| {
+        let address = owners.get(&*server).is_some_and(|records| {
             records
                 .iter()
                 .any(|p| matches!(p.record.rtype, rtype::A | rtype::AAAA))
