@@ -6,16 +6,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use serde_json::json;
 use service::EXIT_FINDINGS;
 use service::diagnostic::Report;
 use service::shutdown::Shutdown;
 use traffic_map::Subnet;
-use traffic_map::diff::diff;
 
 use crate::build::{BuildOptions, build};
+use crate::compare::compare;
 use crate::config::Config;
-use crate::explain::Explanation;
+use crate::explain::{Explanation, explain_release};
 use crate::inputs::{Files, Inputs, now};
 use crate::model::{self, Model};
 use crate::progress::Progress;
@@ -337,56 +336,6 @@ fn check(files: &Files, json: bool) -> ExitCode {
     }
 }
 
-fn compare(old: &Path, new: &Path, exit_code: bool, json: bool) -> anyhow::Result<ExitCode> {
-    let (old, new) = (Shown::open(old)?, Shown::open(new)?);
-    let change = diff(&old.map, &new.map);
-    let lists = [
-        ("edges added", &change.edges_added),
-        ("edges removed", &change.edges_removed),
-        ("regions added", &change.regions_added),
-        ("regions removed", &change.regions_removed),
-    ];
-    let same = old.map == new.map;
-    if json {
-        let networks: Vec<_> = change
-            .networks
-            .iter()
-            .map(|(network, moved)| json!({"network": network.to_string(), "moved": moved}))
-            .collect();
-        let mut object = json!({
-            "old": old.release.generation,
-            "new": new.release.generation,
-            "same": same,
-            "moved": change.moved,
-            "networks": networks,
-        });
-        for (name, list) in lists {
-            object[name.replace(' ', "_")] = json!(list);
-        }
-        println!("{object}");
-    } else {
-        println!(
-            "generation {} to {}: {:.2} % of the demand moved",
-            old.release.generation,
-            new.release.generation,
-            change.moved * 100.0
-        );
-        for (name, list) in lists {
-            if !list.is_empty() {
-                println!("{name}: {}", list.join(", "));
-            }
-        }
-        for (network, moved) in change.networks.iter().take(20) {
-            println!("{network:<24} {:.4} %", moved * 100.0);
-        }
-    }
-    Ok(if exit_code && !same {
-        ExitCode::from(EXIT_FINDINGS)
-    } else {
-        ExitCode::SUCCESS
-    })
-}
-
 fn explain_inputs(
     files: &Files,
     release: Option<&Path>,
@@ -402,69 +351,6 @@ fn explain_inputs(
         println!("{}", explanation.to_json());
     } else {
         print!("{explanation}");
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// What a release says by itself: no input rows, but exactly what the nameservers see.
-fn explain_release(
-    release: &Path,
-    services: &Path,
-    client: Subnet,
-    service: &str,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let shown = Shown::open(release)?;
-    let text = std::fs::read_to_string(services).with_context(|| services.display().to_string())?;
-    let services = traffic_map::services::parse(&services.display().to_string(), &text)
-        .map_err(|findings| anyhow::anyhow!("{}", crate::lines_of(&findings)))?;
-    let service = services
-        .by_name(service)
-        .or_else(|| services.by_owner(&service.to_lowercase()))
-        .with_context(|| format!("there is no service {service}"))?;
-    let found = shown.map.find(client);
-    let view = found
-        .unit
-        .and_then(|unit| shown.map.placement(unit, service.class));
-    let name = |id| {
-        shown
-            .map
-            .region(id)
-            .map_or("?", |region| region.name.as_str())
-    };
-    let choices: Vec<_> = view.into_iter().flat_map(|view| view.ranked()).collect();
-    let (first, last) = found.range;
-    if json {
-        let choices: Vec<_> = choices
-            .iter()
-            .map(|c| json!({"region": name(c.region), "priority": c.priority, "share": f64::from(c.weight) / 1000.0}))
-            .collect();
-        let object = json!({
-            "generation": shown.release.generation,
-            "client": client.to_string(),
-            "service": service.name,
-            "range": [first.to_string(), last.to_string()],
-            "scope": found.scope,
-            "unit": found.unit.map(|unit| unit.0),
-            "placement": view.map(|view| view.id),
-            "candidates": choices,
-        });
-        println!("{object}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("generation {}", shown.release.generation);
-    println!("range      {first} to {last}   ECS scope /{}", found.scope);
-    match found.unit {
-        Some(unit) => println!("unit       {}", unit.0),
-        None => println!("unit       none: unmapped"),
-    }
-    for choice in choices {
-        println!(
-            "choice     priority {} weight {} {}",
-            choice.priority,
-            choice.weight,
-            name(choice.region)
-        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,8 @@ pub struct Config {
     pub world: PathBuf,
     /// Which services it is made for.
     pub services: PathBuf,
-    /// Measurements that edges and players append to, besides those that `world` names.
+    /// Measurements that edges and players append to, besides those that `world` names; `*` stands for any
+    /// characters.
     pub measurements: Vec<PathBuf>,
     /// Folder that releases are published to.
     pub releases: PathBuf,
@@ -34,7 +35,7 @@ impl Default for Config {
         Config {
             world: "zones/world.toml".into(),
             services: "zones/services.toml".into(),
-            measurements: vec!["run/measurements.csv".into()],
+            measurements: vec!["run/*/measurements.csv".into()],
             releases: "run/releases".into(),
             key: "run/release.key".into(),
             interval_seconds: 10,

@@ -1,6 +1,8 @@
 //! Why a client goes where it goes: the input row, its unit, and every region with its score and evidence.
 
 use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use traffic_map::build::{Built, Candidate, Evidence, Explained, Source, UnitKey}
 use traffic_map::{Map, Subnet};
 
 use crate::inputs::Inputs;
+use crate::show::Shown;
 
 /// An explanation from the inputs: they are built again (against `previous`, as the last build was).
 pub struct Explanation {
@@ -112,6 +115,72 @@ impl std::fmt::Display for Explanation {
         }
         Ok(())
     }
+}
+
+/// What a release says by itself: no input rows, but exactly what the nameservers see.
+///
+/// # Errors
+/// A release or services file that cannot be read, or an unknown service.
+pub(crate) fn explain_release(
+    release: &Path,
+    services: &Path,
+    client: Subnet,
+    service: &str,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let shown = Shown::open(release)?;
+    let text = std::fs::read_to_string(services).with_context(|| services.display().to_string())?;
+    let services = traffic_map::services::parse(&services.display().to_string(), &text)
+        .map_err(|findings| anyhow::anyhow!("{}", crate::lines_of(&findings)))?;
+    let service = services
+        .by_name(service)
+        .or_else(|| services.by_owner(&service.to_lowercase()))
+        .with_context(|| format!("there is no service {service}"))?;
+    let found = shown.map.find(client);
+    let view = found
+        .unit
+        .and_then(|unit| shown.map.placement(unit, service.class));
+    let name = |id| {
+        shown
+            .map
+            .region(id)
+            .map_or("?", |region| region.name.as_str())
+    };
+    let choices: Vec<_> = view.into_iter().flat_map(|view| view.ranked()).collect();
+    let (first, last) = found.range;
+    if json {
+        let choices: Vec<_> = choices
+            .iter()
+            .map(|c| json!({"region": name(c.region), "priority": c.priority, "share": f64::from(c.weight) / 1000.0}))
+            .collect();
+        let object = json!({
+            "generation": shown.release.generation,
+            "client": client.to_string(),
+            "service": service.name,
+            "range": [first.to_string(), last.to_string()],
+            "scope": found.scope,
+            "unit": found.unit.map(|unit| unit.0),
+            "placement": view.map(|view| view.id),
+            "candidates": choices,
+        });
+        println!("{object}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("generation {}", shown.release.generation);
+    println!("range      {first} to {last}   ECS scope /{}", found.scope);
+    match found.unit {
+        Some(unit) => println!("unit       {}", unit.0),
+        None => println!("unit       none: unmapped"),
+    }
+    for choice in choices {
+        println!(
+            "choice     priority {} weight {} {}",
+            choice.priority,
+            choice.weight,
+            name(choice.region)
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn row(inputs: &Inputs, source: Option<Source>) -> String {

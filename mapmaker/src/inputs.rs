@@ -15,6 +15,8 @@ use traffic_map::services::{self, Services};
 use traffic_map::world::{self, World};
 use traffic_map::{Map, Subnet};
 
+use crate::pattern;
+
 /// Which files to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
@@ -23,6 +25,7 @@ pub struct Files {
     /// `services.toml`.
     pub services: PathBuf,
     /// Measurement tables besides those that `world.toml` names; one that is not there yet is no error.
+    /// A `*` in a name stands for any characters.
     pub measurements: Vec<PathBuf>,
 }
 
@@ -270,10 +273,18 @@ impl Reading {
         let named = world
             .measurements
             .iter()
-            .map(|path| (beside(&files.world, Path::new(path)), true));
-        let extra = files.measurements.iter().map(|path| (path.clone(), false));
+            .map(|path| beside(&files.world, Path::new(path)));
+        let named: Vec<_> = named
+            .flat_map(|path| pattern::files(&path))
+            .map(|p| (p, true))
+            .collect();
+        let extra = files
+            .measurements
+            .iter()
+            .flat_map(|path| pattern::files(path));
+        let extra = extra.map(|path| (path, false));
         let mut lines = Vec::new();
-        for (path, required) in named.chain(extra) {
+        for (path, required) in named.into_iter().chain(extra) {
             if !required && !path.exists() {
                 self.watched.push(path);
                 continue;

@@ -8,12 +8,14 @@
 
 mod build;
 pub mod commands;
+mod compare;
 mod config;
 pub mod explain;
 pub mod gate;
 pub mod inputs;
 pub mod keys;
 pub mod model;
+pub mod pattern;
 pub mod progress;
 mod run;
 pub mod sample;

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::build::{BuildOptions, Built, build};
 use crate::config::Config;
+use crate::pattern;
 
 /// A map is built again after this long without a change, as overrides end by the calendar.
 const REBUILD_AFTER: Duration = Duration::from_secs(3600);
@@ -56,7 +57,7 @@ async fn follow(config: Config, metrics: Metrics, shutdown: Shutdown) {
         if watched.is_due(&options) {
             let (task_options, before) = (options.clone(), Stamps::of(&watched.paths(&options)));
             match tokio::task::spawn_blocking(move || build(&task_options)).await {
-                Ok(result) => watched.done(before, metrics.note(result)),
+                Ok(result) => watched.done(&options, before, metrics.note(result)),
                 Err(error) => tracing::error!(%error, "the build did not end"),
             }
         }
@@ -94,15 +95,24 @@ struct Watched {
 }
 
 impl Watched {
-    /// The files of the last build; before the first one that got far enough, those the options name.
+    /// The files of the last build and those that the options name now (a pattern may have found another).
     fn paths(&self, options: &BuildOptions) -> Vec<PathBuf> {
-        if self.read.is_empty() {
-            let files = &options.files;
-            let mut paths = vec![files.world.clone(), files.services.clone()];
-            paths.extend(files.measurements.iter().cloned());
-            return paths;
-        }
-        self.read.clone()
+        let files = &options.files;
+        let measurements = files
+            .measurements
+            .iter()
+            .flat_map(|path| pattern::files(path));
+        let named = [files.world.clone(), files.services.clone()];
+        let mut paths: Vec<PathBuf> = self
+            .read
+            .iter()
+            .cloned()
+            .chain(named)
+            .chain(measurements)
+            .collect();
+        paths.sort();
+        paths.dedup();
+        paths
     }
 
     fn is_due(&self, options: &BuildOptions) -> bool {
@@ -113,14 +123,19 @@ impl Watched {
             || at.elapsed().is_ok_and(|elapsed| elapsed >= REBUILD_AFTER)
     }
 
-    /// `before` was taken before the files were read, so a change during the build is seen.
-    fn done(&mut self, before: Stamps, read: Option<Vec<PathBuf>>) {
-        let same = read.is_none() || read.as_ref().is_some_and(|read| *read == self.read);
+    /// `before` was taken before the files were read, so a change during the build is seen. The first build
+    /// reads files that nobody knew of before: they are taken as they are now.
+    fn done(&mut self, options: &BuildOptions, before: Stamps, read: Option<Vec<PathBuf>>) {
         if let Some(read) = read {
             self.read = read;
         }
-        let stamps = if same { before } else { Stamps::of(&self.read) };
-        self.last = Some((stamps, SystemTime::now()));
+        let now = Stamps::of(&self.paths(options));
+        let known = |path: &PathBuf| before.0.iter().find(|(known, _)| known == path);
+        let stamps = now.0.into_iter().map(|(path, stamp)| match known(&path) {
+            Some((_, stamp)) => (path, *stamp),
+            None => (path, stamp),
+        });
+        self.last = Some((Stamps(stamps.collect()), SystemTime::now()));
     }
 }
 
