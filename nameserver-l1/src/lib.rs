@@ -15,6 +15,7 @@ pub mod client;
 pub mod client_label;
 pub mod commands;
 pub mod config;
+pub mod counts;
 pub mod explain;
 pub mod inputs;
 pub mod metrics;

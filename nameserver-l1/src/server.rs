@@ -176,7 +176,7 @@ impl Follower {
                 .inc();
             self.metrics.set_refused(source, true);
             for finding in &report.findings {
-                tracing::error!("{finding}; what was served before goes on");
+                tracing::error!("{finding}; the last good version stays in force");
             }
         }
     }
