@@ -1,14 +1,14 @@
 //! What the command line does besides serving.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::config::Config;
-use crate::identity;
+use crate::{identity, title};
 
 /// Longest wait for the admin port.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -39,8 +39,84 @@ pub fn check(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Posts to a running edge's admin port and prints its answer.
-pub async fn post(admin: SocketAddr, path: &str) -> anyhow::Result<()> {
+/// How a title is made, from the command line.
+#[derive(Debug, clap::Args)]
+pub struct TitleOptions {
+    /// The folder that gets the title's folder.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The title's name; by default the input's without its ending.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Bits per second of all descriptions together.
+    #[arg(long)]
+    pub bitrate: Option<u32>,
+    /// A constant quantizer, 0 to 51, instead of a bit rate.
+    #[arg(long, conflicts_with = "bitrate")]
+    pub quantizer: Option<u8>,
+    /// Milliseconds between a description's key frames.
+    #[arg(long, default_value_t = title::Settings::default().gop_ms)]
+    pub gop_ms: u32,
+    /// Draw the frame number into the pictures.
+    #[arg(long)]
+    pub stamp: bool,
+    /// Leave the sound out.
+    #[arg(long)]
+    pub no_audio: bool,
+    /// Replace a title of the same name.
+    #[arg(long)]
+    pub replace: bool,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Makes a title; progress goes to stderr.
+pub fn create_title(input: &str, options: &TitleOptions) -> anyhow::Result<()> {
+    let settings = title::Settings {
+        name: options.name.clone(),
+        bitrate: options.bitrate,
+        quantizer: options.quantizer,
+        gop_ms: options.gop_ms,
+        stamp: options.stamp,
+        audio: !options.no_audio,
+        replace: options.replace,
+        ..title::Settings::default()
+    };
+    let created = title::create(input, &options.out, &settings, |progress| {
+        let total = progress
+            .total
+            .map(|total| format!(" of {total}"))
+            .unwrap_or_default();
+        eprint!("\r{} frames{total} ", progress.frames);
+    });
+    eprintln!();
+    let created = created?;
+    let manifest = &created.manifest;
+    let (folder, frames) = (created.folder.display(), manifest.frames);
+    if options.json {
+        let descriptions = manifest.descriptions.len();
+        let result = serde_json::json!({
+            "title": manifest.name,
+            "folder": created.folder,
+            "frames": frames,
+            "descriptions": descriptions,
+        });
+        println!("{result}");
+    } else {
+        println!(
+            "{folder}: {frames} frames in {} descriptions",
+            manifest.descriptions.len()
+        );
+    }
+    Ok(())
+}
+
+/// Posts to a running edge's admin port; the body of its answer.
+///
+/// # Errors
+/// When it cannot be reached, does not answer in time, or answers with another status than 200.
+pub async fn post(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(admin).await?;
         let request = format!(
@@ -62,6 +138,5 @@ pub async fn post(admin: SocketAddr, path: &str) -> anyhow::Result<()> {
             head.lines().next().unwrap_or_default()
         );
     }
-    println!("{}", body.trim());
-    Ok(())
+    Ok(body.trim().to_owned())
 }

@@ -23,6 +23,7 @@ pub mod report;
 pub mod send;
 pub mod serve;
 pub mod sessions;
+pub mod title;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -122,7 +123,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     for listener in listeners {
         tasks.spawn(listener.serve(Arc::clone(&edge), Arc::clone(&per_source)));
     }
-    tokio::spawn(peers::accept(peers, Arc::clone(&edge)));
+    tasks.spawn(peers::accept(peers, Arc::clone(&edge)));
     tasks.spawn(Arc::clone(&edge).watch_load());
     Ok(Running {
         rtsp,
@@ -138,8 +139,6 @@ impl Running {
     /// Returns after the shutdown, once players have been told goodbye.
     pub async fn wait(mut self) -> anyhow::Result<()> {
         while self.tasks.join_next().await.is_some() {}
-        self.edge.finished().await;
-        self.edge.peers.close();
         Ok(())
     }
 }

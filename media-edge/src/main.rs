@@ -29,6 +29,9 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Make titles from videos.
+    #[command(subcommand)]
+    Title(TitleCommand),
     /// Move every session to other edges and take no new ones.
     Drain {
         /// The edge's admin address.
@@ -43,14 +46,28 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum TitleCommand {
+    /// Turn a video into a title: a folder with one file per description.
+    Create {
+        /// A file that ffmpeg reads, a `.y4m` file, or `pattern:<width>x<height>@<fps>:<seconds>s`.
+        input: String,
+        #[command(flatten)]
+        options: media_edge::commands::TitleOptions,
+    },
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     service::logs::init("media-edge");
     let result = match Arguments::parse().command {
         Command::Run { config } => run(&config).await,
         Command::Check { config } => media_edge::commands::check(&config),
-        Command::Drain { admin } => media_edge::commands::post(admin, "/drain").await,
-        Command::Resume { admin } => media_edge::commands::post(admin, "/resume").await,
+        Command::Title(TitleCommand::Create { input, options }) => {
+            media_edge::commands::create_title(&input, &options)
+        }
+        Command::Drain { admin } => tell(admin, "/drain").await,
+        Command::Resume { admin } => tell(admin, "/resume").await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,4 +84,10 @@ async fn run(config: &std::path::Path) -> anyhow::Result<()> {
     println!("listening admin {}", running.admin);
     println!("ready");
     running.wait().await
+}
+
+/// Asks a running edge to do something, and prints its answer.
+async fn tell(admin: std::net::SocketAddr, path: &str) -> anyhow::Result<()> {
+    println!("{}", media_edge::commands::post(admin, path).await?);
+    Ok(())
 }

@@ -173,7 +173,7 @@ async fn prepare(
     to_first: mpsc::Sender<Message>,
 ) -> Result<Arc<Prepared>, &'static str> {
     let received = Instant::now();
-    let (secret, descriptions) = check(peer, &offer, edge)?;
+    let secret = check(peer, &offer, edge)?;
     if edge.is_draining() {
         return Err("draining");
     }
@@ -189,7 +189,7 @@ async fn prepare(
     if title.digest != offer.title_digest {
         return Err("other_title");
     }
-    for (description, start) in descriptions {
+    for &(description, start) in &offer.starts {
         let position = title
             .idr_before(description, start, offer.repeat)
             .ok_or("malformed")?;
@@ -236,12 +236,8 @@ async fn prepare(
     Ok(prepared)
 }
 
-/// The offer's own sense: from the peer that sent it, for this edge, with usable values.
-fn check(
-    peer: &str,
-    offer: &Offer,
-    edge: &Edge,
-) -> Result<([u8; 32], Vec<(u8, u64)>), &'static str> {
+/// The offer's own sense: from the peer that sent it, for this edge, with usable values. Gives the session secret.
+fn check(peer: &str, offer: &Offer, edge: &Edge) -> Result<[u8; 32], &'static str> {
     let addressed = offer.from == peer && offer.to == edge.config.name;
     let sized = (1..=DESCRIPTIONS_MAX).contains(&offer.starts.len()) && offer.handoff.len() <= 64;
     if !addressed || !sized || proof::parse_key(&offer.client_key).is_none() {
@@ -250,10 +246,7 @@ fn check(
     let secret = URL_SAFE_NO_PAD
         .decode(&offer.session_secret)
         .map_err(|_| "malformed")?;
-    Ok((
-        secret.try_into().map_err(|_| "malformed")?,
-        offer.starts.clone(),
-    ))
+    secret.try_into().map_err(|_| "malformed")
 }
 
 /// Says "prepared", then carries messages until the first edge has released the client or the lease has run out.

@@ -18,9 +18,14 @@ const FRAME_DEADLINE: Duration = Duration::from_secs(3);
 /// Most frames sent for one fetch.
 const FRAMES_MAX: u32 = 1_000;
 
-/// Accepts other edges until the endpoint is closed.
+/// Accepts other edges until shutdown; then the endpoint closes once the sessions have ended.
 pub async fn accept(peers: Peers, edge: Arc<Edge>) {
-    while let Some(incoming) = peers.inner.endpoint.accept().await {
+    loop {
+        let incoming = tokio::select! {
+            incoming = peers.inner.endpoint.accept() => incoming,
+            () = edge.shutdown.wait() => break,
+        };
+        let Some(incoming) = incoming else { return };
         // Unproven addresses first have to show that they receive what we send.
         if !incoming.remote_address_validated() {
             let _ = incoming.retry();
@@ -34,6 +39,8 @@ pub async fn accept(peers: Peers, edge: Arc<Edge>) {
             }
         });
     }
+    edge.finished().await;
+    peers.close();
 }
 
 async fn serve(connection: Connection, edge: Arc<Edge>) {

@@ -95,7 +95,7 @@ impl Outbox {
             .collect();
         let mut rest = slices.as_slice();
         let mut skip = 0; // octets of the first slice already written
-        if self.len() == 0 {
+        if self.is_empty() {
             (rest, skip) = write_gathered(stream, rest)?;
         }
         if self.written > 0 && self.written == self.waiting.len() {

@@ -252,14 +252,22 @@ impl Connection {
         reports.fold(self.last_life, Instant::max)
     }
 
-    /// Reads what is there; false at the connection's end.
-    async fn read(&mut self) -> io::Result<bool> {
+    /// Takes what is there into the codec; false at the connection's end.
+    fn receive(&mut self) -> io::Result<bool> {
         let mut buffer = [0; READ_OCTETS];
         match self.stream.try_read(&mut buffer) {
             Ok(0) => return Ok(false),
             Ok(octets) => self.codec.push(buffer.get(..octets).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Reads and handles what is there; false at the connection's end.
+    async fn read(&mut self) -> io::Result<bool> {
+        if !self.receive()? {
+            return Ok(false);
         }
         loop {
             match self.codec.next_event() {
@@ -414,7 +422,10 @@ impl Connection {
                 self.conclude(outlook)
             }
             Progress::NoTaker => self.conclude(Outlook::Off("no_taker")),
-            Progress::Lost if play.all_confirmed() => Ok(self.release()),
+            Progress::Lost if play.all_confirmed() => {
+                self.release();
+                Ok(())
+            }
             Progress::Lost => self.conclude(Outlook::Off("second_edge_lost")),
         }
     }

@@ -123,7 +123,9 @@ impl Play {
     fn starts(&self, now: Instant) -> Option<Vec<(u8, u64)>> {
         let mut from = self.schedule.position(now) + LEAD_TICKS;
         let mut starts = Vec::new();
-        for description in self.descriptions(Sending::On).into_iter().rev() {
+        let mut descriptions = self.descriptions(Sending::On);
+        descriptions.sort_unstable_by(|a, b| b.cmp(a));
+        for description in descriptions {
             let (_, frame) = self.title.idr_after(description, from, self.repeat)?;
             starts.push((description, frame.rtp_time));
             from = frame.rtp_time;

@@ -266,7 +266,7 @@ impl Connection {
             title,
             repeat,
             secret,
-            schedule: Schedule::new(),
+            schedule: Schedule::default(),
             membership,
             registrations: Vec::new(),
             client_key,

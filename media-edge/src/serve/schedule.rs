@@ -83,7 +83,7 @@ pub struct Cursor {
 }
 
 /// The descriptions of a session and their common clock.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Schedule {
     /// The clock while playing.
     pub clock: Option<Clock>,
@@ -94,15 +94,6 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Nothing set up.
-    pub fn new() -> Schedule {
-        Schedule {
-            clock: None,
-            paused_at: 0,
-            cursors: Vec::new(),
-        }
-    }
-
     /// The description whose next frame is due first, and when. `time_of` gives a frame's time, `None` at the end.
     pub fn next(&self, time_of: impl Fn(&Cursor) -> Option<u64>) -> Option<(usize, Instant)> {
         let clock = self.clock?;
@@ -185,8 +176,11 @@ mod tests {
     #[test]
     fn descriptions_take_turns_and_idle_ones_do_not_count() {
         let anchor = Instant::now();
-        let mut schedule = Schedule::new();
-        schedule.cursors = vec![cursor(0), cursor(1)];
+        let cursors = vec![cursor(0), cursor(1)];
+        let mut schedule = Schedule {
+            cursors,
+            ..Schedule::default()
+        };
         let time = |c: &Cursor| Some(c.position * 6_000 + u64::from(c.description) * 3_000);
         assert_eq!(schedule.next(time), None, "paused");
         schedule.clock = Some(Clock { anchor, npt: 0 });
