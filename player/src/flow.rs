@@ -32,6 +32,8 @@ pub struct Flow {
     pub octets: u64,
     /// When the last packet came.
     pub last_packet: Option<Instant>,
+    /// Highest frame number delivered; kept by the play loop, which knows what numbers mean.
+    pub highest: Option<u32>,
     /// The server said good-bye (RTCP BYE).
     pub ended: bool,
     channels: (u8, u8),
@@ -68,6 +70,7 @@ impl Flow {
             idrs: 0,
             octets: 0,
             last_packet: None,
+            highest: None,
             ended: false,
             channels: (set_up.rtp, set_up.rtcp),
             ssrc: set_up.ssrc,

@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use crate::connection::{Connection, Event, RtspError, request};
 use crate::location;
 use crate::session::{Carrier, Session, SetUp, Started, control_url};
+use crate::stage;
 
 /// The first frame after PLAY: its IDR may be a whole GOP of two descriptions away.
 const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(12);
@@ -142,7 +143,7 @@ pub struct Handoff {
     /// What connections say.
     pub events: mpsc::Sender<Event>,
     /// To the play loop.
-    pub steps: mpsc::Sender<(String, Step)>,
+    pub steps: mpsc::Sender<stage::Step>,
 }
 
 impl Handoff {
@@ -230,7 +231,8 @@ impl Handoff {
     }
 
     async fn step(&self, step: Step) -> Result<(), Failure> {
-        let sent = self.steps.send((self.offer.id.clone(), step)).await;
+        let step = stage::Step::Handoff(self.offer.id.clone(), step);
+        let sent = self.steps.send(step).await;
         sent.map_err(|_| Failure::Ended)
     }
 }

@@ -5,10 +5,12 @@
 //!                    └─► race           OPTIONS to all of it; the winner's connection is kept
 //!                          └─► session  DESCRIBE, SETUP, PLAY over one connection
 //!  stage: flow (packets → frames) ─► mdc's merger ─► pace (when) ─► screen (decoders, y4m)
-//!    └─► handoff                        another server takes over, description by description
+//!    ├─► handoff                        another server takes over, description by description
+//!    └─► watch ─► switch                service is not acceptable: another server by a further token
 //!  events, report, story: what happens, what happened, and how it is told
 //! ```
 
+pub mod cli;
 pub mod connection;
 pub mod dns;
 pub mod events;
@@ -18,6 +20,7 @@ pub mod location;
 pub mod name;
 pub mod order;
 pub mod pace;
+pub mod plan;
 pub mod play;
 pub mod race;
 pub mod report;
@@ -27,6 +30,8 @@ pub mod session;
 pub mod stage;
 pub mod stamps;
 pub mod story;
+pub mod switch;
+pub mod watch;
 
 pub use play::{Options, Source, play};
 pub use report::Report;

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use mdc::title::Timing;
-use rtsp::ticket::proof;
-use rtsp::{Url, capabilities, handoff, locator, sdp};
+use rtsp::{Url, capabilities};
 use service::shutdown::Shutdown;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -15,15 +14,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::connection::{Connection, Event, RtspError};
 use crate::dns::{ResolverSpec, Resolvers};
 use crate::events::{Happening, Listener};
-use crate::flow::Flow;
-use crate::handoff::clock;
 use crate::location;
 use crate::name::{ClientNet, ServiceName};
+use crate::plan::{Plan, PlanError, set_up, started_flow};
 use crate::race::{self, Lap, race, title_url};
 use crate::report::Report;
-use crate::resolve::{ResolveError, ServerSet, millis, resolve};
-use crate::session::{Carrier, Described, Session, SetUp, Started, control_url, describe};
+use crate::resolve::{ResolveError, ServerSet, millis};
+use crate::session::{Carrier, Described, Session, describe};
 use crate::stage::{Manner, Stage, StageError};
+use crate::switch::{Finder, REQUERY_MIN};
 
 /// Events on their way to the play loop: at most so many packets are held, the rest waits in the sockets.
 const EVENTS: usize = 1024;
@@ -75,6 +74,8 @@ pub struct Options {
     pub carrier: Carrier,
     /// Jitter buffer.
     pub buffer: Duration,
+    /// The SRV query is not repeated more often than this (C8).
+    pub requery_min: Duration,
 }
 
 impl Options {
@@ -89,6 +90,7 @@ impl Options {
             out: None,
             carrier: Carrier::Tcp,
             buffer: BUFFER,
+            requery_min: REQUERY_MIN,
         }
     }
 }
@@ -109,8 +111,8 @@ pub enum PlayError {
     #[error("{0}: {1}")]
     Rtsp(&'static str, RtspError),
     /// The description has nothing for us.
-    #[error("the title cannot be played: {0}")]
-    Title(String),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// While playing.
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -147,6 +149,8 @@ struct Found {
     connection: Connection,
     url: Url,
     laps: Option<oneshot::Receiver<Vec<Lap>>>,
+    /// For a service: how to find another server, and what the first look-up gave.
+    finder: Option<(Finder, ServerSet)>,
 }
 
 /// Everything ready for the loop.
@@ -228,6 +232,10 @@ async fn join(
             &session, set_up, control, &started, &plan, began,
         ));
     }
+    if let Some((finder, set)) = found.finder {
+        stage.watch_over(finder.clone());
+        tokio::spawn(finder.keep_asking(set, stage.steps()));
+    }
     Ok(Joined {
         stage,
         session,
@@ -254,6 +262,7 @@ async fn find(
                 connection,
                 url: url.clone(),
                 laps: None,
+                finder: None,
             })
         }
         Source::Service(service) => {
@@ -261,7 +270,15 @@ async fn find(
                 .title
                 .clone()
                 .unwrap_or_else(|| service.default_title());
-            let set = look_up(options, service, report).await?;
+            let finder = Finder {
+                service: service.clone(),
+                client: options.client,
+                resolvers: Resolvers::new(&options.resolvers)?,
+                title: title.clone(),
+                events: events.clone(),
+                requery_min: options.requery_min,
+            };
+            let set = look_up(&finder, report).await?;
             (listener)(Happening::Resolved(set.clone()));
             let raced = race(&set.servers, &title, events).await;
             let won = raced.map_err(|laps| {
@@ -285,19 +302,14 @@ async fn find(
                 connection: won.winner,
                 url,
                 laps: Some(won.laps),
+                finder: Some((finder, set)),
             })
         }
     }
 }
 
-async fn look_up(
-    options: &Options,
-    service: &ServiceName,
-    report: &mut Report,
-) -> Result<ServerSet, PlayError> {
-    let resolvers = Resolvers::new(&options.resolvers)?;
-    let mut rng: rand::rngs::StdRng = rand::make_rng();
-    let set = resolve(&resolvers, service, options.client.as_ref(), &mut rng).await?;
+async fn look_up(finder: &Finder, report: &mut Report) -> Result<ServerSet, PlayError> {
+    let set = finder.resolve().await?;
     report.name = Some(set.name.clone());
     report.srv = set.servers.clone();
     report.srv_ms = Some(set.srv_ms);
@@ -308,114 +320,6 @@ async fn look_up(
 fn laps_text(laps: &[Lap]) -> String {
     let one = |lap: &Lap| format!("{}: {}", lap.address, lap.reason.as_deref().unwrap_or("?"));
     laps.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-/// What to set up, and what the frames' numbers mean.
-struct Plan {
-    merged: bool,
-    timing: Option<Timing>,
-    frames: Option<u32>,
-    streams: Vec<(u8, sdp::Stream)>,
-}
-
-impl Plan {
-    /// Several lines named d0, d1, … are descriptions of one title; otherwise the first line is played.
-    fn of(description: &sdp::Description) -> Result<Plan, PlayError> {
-        let numbered: Option<Vec<_>> = description
-            .streams
-            .iter()
-            .map(|stream| {
-                let control = stream.control.rsplit('/').next().unwrap_or_default();
-                Some((locator::description(control)?, stream.clone()))
-            })
-            .collect();
-        let mut numbered = numbered.unwrap_or_default();
-        numbered.sort_by_key(|(number, _)| *number);
-        let in_row = numbered
-            .iter()
-            .map(|(number, _)| *number)
-            .eq(0..numbered.len() as u8);
-        let (merged, streams) = match description.streams.as_slice() {
-            [] => return Err(PlayError::Title("no H.264 video in its description".into())),
-            [_, _, ..] if in_row => (true, numbered),
-            [first, ..] => (false, vec![(0, first.clone())]),
-        };
-        let timing = timing(&streams)?;
-        let duration = description.duration.filter(|duration| duration.0 > 0);
-        let frames = timing
-            .as_ref()
-            .zip(duration)
-            .and_then(|(t, d)| t.frame_at(d.0));
-        Ok(Plan {
-            merged,
-            timing,
-            frames,
-            streams,
-        })
-    }
-}
-
-/// The full frame rate is the sum of the descriptions' equal ones; `None`: a plain stream without any.
-fn timing(streams: &[(u8, sdp::Stream)]) -> Result<Option<Timing>, PlayError> {
-    let bad = |what: &str| PlayError::Title(what.to_owned());
-    let count = u8::try_from(streams.len()).map_err(|_| bad("too many descriptions"))?;
-    let Some((_, first)) = streams.first() else {
-        return Ok(None);
-    };
-    let (num, den) = first.frame_rate;
-    if num == 0 {
-        return match count {
-            1 => Ok(None),
-            _ => Err(bad("its descriptions have no frame rate")),
-        };
-    }
-    if streams
-        .iter()
-        .any(|(_, stream)| stream.frame_rate != (num, den))
-    {
-        return Err(bad("its descriptions have different frame rates"));
-    }
-    let full = num
-        .checked_mul(count.into())
-        .ok_or_else(|| bad("absurd frame rate"))?;
-    Timing::in_turn((full, den), count)
-        .map(Some)
-        .map_err(|error| bad(&error.to_string()))
-}
-
-async fn set_up(
-    session: &Session,
-    base: &Url,
-    plan: &Plan,
-    key: &SigningKey,
-) -> Result<Vec<(SetUp, String)>, RtspError> {
-    let mut set_ups = Vec::new();
-    let extra = [(handoff::KEY, proof::key_text(&key.verifying_key()))];
-    for (number, stream) in &plan.streams {
-        let control = control_url(base, &stream.control)?;
-        set_ups.push((
-            session.set_up(&control, *number, &extra).await?,
-            stream.control.clone(),
-        ));
-    }
-    Ok(set_ups)
-}
-
-fn started_flow(
-    session: &Session,
-    set_up: &SetUp,
-    control: &str,
-    started: &Started,
-    plan: &Plan,
-    began: Instant,
-) -> Flow {
-    let mut flow = Flow::new(session.connection.id, set_up, began);
-    let mut clock = clock(started, control, Default::default());
-    if let Some(clock) = clock.as_mut().filter(|_| !plan.merged) {
-        clock.rtp_time = 0; // a plain stream's numbering starts with it
-    }
-    flow.start(clock);
-    flow
 }
 
 impl Joined {

@@ -1,7 +1,5 @@
 //! The race against servers that are quick, slow, silent, closed or no RTSP servers at all.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 

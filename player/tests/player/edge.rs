@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     None,
     /// Frames of this description and numbers in this range are not sent, their packet numbers skipped.
     Loses(u8, u32, u32),
+    /// From this frame on every second frame of this description is left out, packet numbers going on.
+    Thins(u8, u32),
     /// Packets carry another SSRC than announced.
     WrongSource,
     /// DESCRIBE redirects to itself, for ever.
@@ -370,7 +372,7 @@ impl Edge {
         let start = Self::range(asked);
         let info = |number: &u8| {
             let description = &self.world.loaded.descriptions[usize::from(*number)];
-            let frame = description.frames.get(description.position_at(start.0));
+            let frame = description.frames.get(description.idr_before(start.0));
             rtp_info::RtpInfo {
                 url: self.url(&format!("live/{}", locator::control(*number))),
                 seq: frame.map(|frame| self.numbers(*number).rtp_info(frame).0),
@@ -419,7 +421,8 @@ impl Edge {
         if self.fault == Fault::WrongSource {
             numbers.ssrc ^= 1;
         }
-        for frame in &description.frames[description.position_at(start.0)..] {
+        let mut left_out = 0;
+        for frame in &description.frames[description.idr_before(start.0)..] {
             let due = began + Duration::from_micros(frame.rtp_time * 100 / 9);
             tokio::time::sleep_until(due.into()).await;
             if stream.stopped.load(Ordering::Relaxed) || client.dead.load(Ordering::Relaxed) {
@@ -429,11 +432,22 @@ impl Edge {
                 Fault::Loses(d, from, to) if d == number && (from..to).contains(&frame.number) => {
                     continue;
                 }
+                Fault::Thins(d, from)
+                    if d == number && frame.number >= from && frame.number % 4 > 1 =>
+                {
+                    left_out += frame.packets;
+                    continue;
+                }
                 Fault::Dies(at) if frame.number >= at => return client.die().await,
                 Fault::FallsSilent(at) if frame.number >= at => return,
                 Fault::SendsNothing(d) if d == number => return,
                 _ => {}
             }
+            let seq_base = numbers.seq_base.wrapping_sub(left_out);
+            let numbers = Continuity {
+                seq_base,
+                ..numbers
+            };
             let bytes =
                 description.frame_bytes(frame, &self.world.loaded.title.files[usize::from(number)]);
             let nals: Vec<&[u8]> = description.nals(frame, bytes.unwrap()).collect();

@@ -1,12 +1,8 @@
 //! Resolving against a real name server on a socket: what comes out, and how each failure is told.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
-#[path = "support/name_server.rs"]
-mod support;
-
 use std::sync::atomic::Ordering;
 
+use crate::name_server::{NameServer, address, code, name_server, srv};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::RecordType;
 use player::dns::{ResolverSpec, Resolvers};
@@ -14,7 +10,6 @@ use player::name::{ClientNet, ServiceName};
 use player::resolve::{ResolveError, ServerSet, resolve};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use support::{NameServer, address, code, name_server, srv};
 
 const SERVICE: &str = "_rtsp._tcp.live.stream.example.";
 

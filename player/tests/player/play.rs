@@ -1,13 +1,8 @@
 //! Whole plays against a small server of the test's own: everything shown, faults survived or named.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
-#[path = "support/edge.rs"]
-mod edge;
-
 use std::time::{Duration, Instant};
 
-use edge::{Edge, Fault, World};
+use crate::edge::{Edge, Fault, World};
 use player::events::deaf;
 use player::session::Carrier;
 use player::{Options, Report, Source, play};
