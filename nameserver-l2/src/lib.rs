@@ -13,6 +13,7 @@ mod door;
 pub mod explain;
 mod health;
 mod inputs;
+pub mod keys;
 mod metrics;
 pub mod plan;
 mod probe;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nameserver_l2::{Config, check, start};
+use nameserver_l2::{Config, check, keys, start};
 use service::shutdown::Shutdown;
 
 /// Second-level name server: turns tokens into the addresses of live edges.
@@ -47,6 +47,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes and rotates the token key ring that both levels read.
+    Keys {
+        /// The ring's file (TOML).
+        #[arg(long)]
+        file: PathBuf,
+        #[command(subcommand)]
+        change: keys::Change,
+    },
 }
 
 #[tokio::main]
@@ -67,6 +75,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             }
             println!("listening admin {}\nready", running.admin);
             running.wait().await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Keys { file, change } => {
+            println!("{}", keys::change(&file, change)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config, json } => {

@@ -29,6 +29,18 @@ pub enum KeyState {
     Destroyed,
 }
 
+impl KeyState {
+    /// The state as the file spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyState::Staged => "staged",
+            KeyState::Active => "active",
+            KeyState::Accepting => "accepting",
+            KeyState::Destroyed => "destroyed",
+        }
+    }
+}
+
 /// Why a key ring cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {message}")]
@@ -157,7 +169,7 @@ impl KeyRing {
             "# Token keys: both levels read this file. Whoever has it can make tokens.\n",
         );
         for key in &self.keys {
-            let state = format!("{:?}", key.state).to_lowercase();
+            let state = key.state.as_str();
             text.push_str(&format!(
                 "\n[[key]]\nslot = {}\nstate = \"{state}\"\n",
                 key.slot
