@@ -347,11 +347,15 @@ fn explain_inputs(
     let shown = release.map(Shown::open).transpose()?;
     let previous = shown.as_ref().map(|shown| &shown.map);
     let explanation = Explanation::new(&inputs, previous, client, service)?;
-    if json {
-        println!("{}", explanation.to_json());
+    say(&if json {
+        format!(
+            "{}
+",
+            explanation.to_json()
+        )
     } else {
-        print!("{explanation}");
-    }
+        explanation.to_string()
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -367,6 +371,11 @@ fn write_model(files: &Files, model: Model, out: &Path) -> anyhow::Result<ExitCo
     std::fs::write(out, text).with_context(|| out.display().to_string())?;
     println!("{} lines", lines.len());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a whole text at once.
+pub(crate) fn say(text: &str) -> io::Result<()> {
+    quiet_pipe(io::stdout().lock().write_all(text.as_bytes()))
 }
 
 /// A reader that has seen enough (`| head`) is no error.

@@ -1,5 +1,6 @@
 //! `mapmaker diff`: what changed from one release to another, for people or as JSON.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use serde_json::json;
 use service::EXIT_FINDINGS;
 use traffic_map::diff::diff;
 
+use crate::commands::say;
 use crate::show::Shown;
 
 /// Networks printed for people; `--json` has up to a thousand.
@@ -31,6 +33,7 @@ pub(crate) fn compare(
         ("regions removed", &change.regions_removed),
     ];
     let same = old.map == new.map;
+    let mut text = String::new();
     if json {
         let networks: Vec<_> = change
             .networks
@@ -47,23 +50,25 @@ pub(crate) fn compare(
         for (name, list) in lists {
             object[name.replace(' ', "_")] = json!(list);
         }
-        println!("{object}");
+        writeln!(text, "{object}")?;
     } else {
-        println!(
+        writeln!(
+            text,
             "generation {} to {}: {:.2} % of the demand moved",
             old.release.generation,
             new.release.generation,
             change.moved * 100.0
-        );
+        )?;
         for (name, list) in lists {
             if !list.is_empty() {
-                println!("{name}: {}", list.join(", "));
+                writeln!(text, "{name}: {}", list.join(", "))?;
             }
         }
         for (network, moved) in change.networks.iter().take(NETWORKS_SHOWN) {
-            println!("{network:<24} {:.4} %", moved * 100.0);
+            writeln!(text, "{network:<24} {:.4} %", moved * 100.0)?;
         }
     }
+    say(&text)?;
     Ok(if exit_code && !same {
         ExitCode::from(EXIT_FINDINGS)
     } else {

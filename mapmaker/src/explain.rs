@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use traffic_map::build::{Built, Candidate, Evidence, Explained, Source, UnitKey};
 use traffic_map::{Map, Subnet};
 
+use crate::commands::say;
 use crate::inputs::Inputs;
 use crate::show::Shown;
 
@@ -148,6 +149,7 @@ pub(crate) fn explain_release(
     };
     let choices: Vec<_> = view.into_iter().flat_map(|view| view.ranked()).collect();
     let (first, last) = found.range;
+    let mut text = String::new();
     if json {
         let choices: Vec<_> = choices
             .iter()
@@ -163,23 +165,30 @@ pub(crate) fn explain_release(
             "placement": view.map(|view| view.id),
             "candidates": choices,
         });
-        println!("{object}");
+        writeln!(text, "{object}")?;
+        say(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("generation {}", shown.release.generation);
-    println!("range      {first} to {last}   ECS scope /{}", found.scope);
+    writeln!(text, "generation {}", shown.release.generation)?;
+    writeln!(
+        text,
+        "range      {first} to {last}   ECS scope /{}",
+        found.scope
+    )?;
     match found.unit {
-        Some(unit) => println!("unit       {}", unit.0),
-        None => println!("unit       none: unmapped"),
+        Some(unit) => writeln!(text, "unit       {}", unit.0)?,
+        None => writeln!(text, "unit       none: unmapped")?,
     }
     for choice in choices {
-        println!(
+        writeln!(
+            text,
             "choice     priority {} weight {} {}",
             choice.priority,
             choice.weight,
             name(choice.region)
-        );
+        )?;
     }
+    say(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
