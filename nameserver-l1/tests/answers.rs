@@ -1,6 +1,8 @@
 //! What clients are answered over the wire: names, types, policies, and that answer, `explain` and map
 //! agree for ten thousand of them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,5 +1,7 @@
 //! The program as an operator meets it: its commands, their output and exit codes, and the examples.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::{

@@ -1,6 +1,8 @@
 //! New zones, services, releases and keys while queries come in: nothing is lost, what is broken is
 //! refused, and what is mended is taken up.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::{

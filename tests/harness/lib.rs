@@ -1,1 +1,6 @@
-//! What the whole-system tests share: starting real programs on port 0 and asking them.
+//! What the whole-system tests share: starting real programs on port 0 and asking them with other
+//! people's tools.
+
+pub mod dig;
+pub mod example;
+pub mod tools;

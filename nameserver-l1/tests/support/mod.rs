@@ -1,6 +1,7 @@
 //! A small site in a temporary folder, the server over it, and a client that decodes answers with an
 //! independent library.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
