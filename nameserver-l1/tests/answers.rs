@@ -159,35 +159,43 @@ async fn answer_and_explanation_and_map_agree_for_ten_thousand_clients() {
     server.stop().await;
 }
 
-/// First and last address as one number line: IPv4 below IPv6.
-fn block(client: Subnet, scope: u8) -> (u8, u128, u128) {
+/// Addresses that a cache keeps one answer for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Block {
+    family: u8,
+    first: u128,
+    last: u128,
+}
+
+fn block(client: Subnet, scope: u8) -> Block {
     let (family, bits, width) = match client.address {
         IpAddr::V4(address) => (4, u128::from(address.to_bits()), 32),
         IpAddr::V6(address) => (6, address.to_bits(), 128),
     };
     let free = u32::from(width - scope);
     let rest = 1u128.checked_shl(free).map_or(u128::MAX, |block| block - 1);
-    (family, bits & !rest, bits | rest)
+    Block {
+        family,
+        first: bits & !rest,
+        last: bits | rest,
+    }
 }
 
 /// RFC 7871 §7.2.1: what caches keep for different answers must not overlap.
-fn no_overlap(mut blocks: Vec<((u8, u128, u128), Vec<Record>)>) {
-    blocks.sort_by_key(|(block, _)| *block);
-    let mut reach: Option<&((u8, u128, u128), Vec<Record>)> = None;
-    for entry in &blocks {
-        if let Some(widest) = reach {
-            let ((family, _, last), answer) = widest;
-            if entry.0.0 == *family && entry.0.1 <= *last {
-                assert_eq!(
-                    &entry.1, answer,
-                    "{:x?} and {:x?} overlap",
-                    widest.0, entry.0
-                );
-            }
+fn no_overlap(mut kept: Vec<(Block, Vec<Record>)>) {
+    kept.sort_by_key(|(block, _)| *block);
+    let mut furthest: Option<&(Block, Vec<Record>)> = None;
+    for entry in &kept {
+        let (block, answer) = entry;
+        if let Some((widest, other)) = furthest
+            && widest.family == block.family
+            && block.first <= widest.last
+        {
+            assert_eq!(answer, other, "{widest:x?} and {block:x?} overlap");
         }
-        let further = |(family, _, last): (u8, u128, u128)| (family, last);
-        if reach.is_none_or(|widest| further(widest.0) <= further(entry.0)) {
-            reach = Some(entry);
+        let reach = |block: &Block| (block.family, block.last);
+        if furthest.is_none_or(|(widest, _)| reach(widest) <= reach(block)) {
+            furthest = Some(entry);
         }
     }
 }
