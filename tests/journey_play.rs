@@ -21,7 +21,9 @@ fn create_title(titles: &Path, seconds: u32) {
     let mut settings = Settings::new("live", 320, 180, (30, 1)).unwrap();
     settings.stamp = true;
     let pictures = (0..seconds * 30).map(|n| Ok::<_, ()>(pattern::picture(n, 320, 180)));
-    let title = encode_title(pictures, settings, None).map_err(|_| "no title").unwrap();
+    let title = encode_title(pictures, settings, None)
+        .map_err(|_| "no title")
+        .unwrap();
     let folder = titles.join("live");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("title.toml"), title.manifest.to_toml()).unwrap();
@@ -58,7 +60,9 @@ fn introduce(edges: &[&Running]) {
         public_key: Some(edge.public_key),
     };
     let all: Vec<_> = edges.iter().map(known).collect();
-    edges.iter().for_each(|edge| edge.edge.fleet.store(Arc::new(Fleet::new(all.clone()))));
+    edges
+        .iter()
+        .for_each(|edge| edge.edge.fleet.store(Arc::new(Fleet::new(all.clone()))));
 }
 
 async fn play_at(
@@ -78,11 +82,23 @@ async fn play_at(
 fn whole(report: &Report, frames: u64) {
     let text = serde_json::to_string(report).unwrap();
     assert!(report.ok, "{text}");
-    let counts = (report.frames_expected, report.frames_shown, report.frames_lost);
+    let counts = (
+        report.frames_expected,
+        report.frames_shown,
+        report.frames_lost,
+    );
     assert_eq!(counts, (frames, frames, 0), "{text}");
-    assert_eq!((report.frames_repeated, report.frames_out_of_order), (0, 0), "{text}");
+    assert_eq!(
+        (report.frames_repeated, report.frames_out_of_order),
+        (0, 0),
+        "{text}"
+    );
     let stamps = report.stamps.unwrap();
-    let faults = (stamps.stamps_lost, stamps.stamps_repeated, stamps.stamps_out_of_order);
+    let faults = (
+        stamps.stamps_lost,
+        stamps.stamps_repeated,
+        stamps.stamps_out_of_order,
+    );
     assert_eq!((stamps.stamps_read, faults), (frames, (0, 0, 0)), "{text}");
 }
 
@@ -93,7 +109,9 @@ async fn a_title_is_played_whole_over_tcp_and_udp() {
     let (_trigger, shutdown) = shutdown::channel();
     let edge = start_edge("e1", folder.path(), &shutdown).await;
     let tcp = play_at(&edge, "live?mdc=1", deaf(), |_| {});
-    let udp = play_at(&edge, "live?mdc=1", deaf(), |options| options.carrier = Carrier::Udp);
+    let udp = play_at(&edge, "live?mdc=1", deaf(), |options| {
+        options.carrier = Carrier::Udp
+    });
     let (tcp, udp) = tokio::join!(tcp, udp);
     whole(&tcp, 180);
     whole(&udp, 180);
@@ -116,20 +134,31 @@ async fn drained(edges: &[&Running], carrier: Carrier, drains: &[usize], resume:
     let listener: Listener = Arc::new(move |happening| {
         sender.send(happening).ok();
     });
-    let playing = play_at(edges[0], "live?mdc=1", listener, |options| options.carrier = carrier);
+    let playing = play_at(edges[0], "live?mdc=1", listener, |options| {
+        options.carrier = carrier
+    });
     let draining = async {
         wait_for(&mut happenings, |h| matches!(h, Happening::Joined(_))).await;
         for index in drains {
             edges[*index].edge.set_mode(Mode::Draining);
-            wait_for(&mut happenings, |h| matches!(h, Happening::HandoffDone { .. })).await;
+            wait_for(&mut happenings, |h| {
+                matches!(h, Happening::HandoffDone { .. })
+            })
+            .await;
             if resume {
                 edges[*index].edge.set_mode(Mode::Serving);
             }
         }
     };
-    let (report, drained) =
-        tokio::join!(playing, tokio::time::timeout(Duration::from_secs(20), draining));
-    assert!(drained.is_ok(), "a drain did not end: {}", serde_json::to_string(&report).unwrap());
+    let (report, drained) = tokio::join!(
+        playing,
+        tokio::time::timeout(Duration::from_secs(20), draining)
+    );
+    assert!(
+        drained.is_ok(),
+        "a drain did not end: {}",
+        serde_json::to_string(&report).unwrap()
+    );
     report
 }
 
@@ -164,6 +193,36 @@ async fn a_drained_edge_hands_the_player_over_and_no_frame_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_second_edge_dies_half_way_and_the_first_carries_on() {
+    let folder = tempfile::tempdir().unwrap();
+    create_title(&folder.path().join("titles"), 8);
+    let (_trigger, shutdown) = shutdown::channel();
+    let (end_of_second, second_shutdown) = shutdown::channel();
+    let first = start_edge("e1", folder.path(), &shutdown).await;
+    let second = start_edge("e2", folder.path(), &second_shutdown).await;
+    introduce(&[&first, &second]);
+    let (sender, mut happenings) = mpsc::unbounded_channel();
+    let listener: Listener = Arc::new(move |happening| {
+        sender.send(happening).ok();
+    });
+    let playing = play_at(&first, "live?mdc=1", listener, |_| {});
+    let killing = async {
+        wait_for(&mut happenings, |h| matches!(h, Happening::Joined(_))).await;
+        first.edge.set_mode(Mode::Draining);
+        wait_for(&mut happenings, |h| {
+            matches!(h, Happening::HandoffMoved { .. })
+        })
+        .await;
+        first.edge.set_mode(Mode::Serving);
+        end_of_second.fire();
+    };
+    let (report, ()) = tokio::join!(playing, killing);
+    whole(&report, 240);
+    assert!(!report.handoffs[0].ok, "{:?}", report.handoffs);
+    assert_eq!(report.handoffs[0].frames_lost, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_player_is_handed_on_from_edge_to_edge_and_back() {
     let folder = tempfile::tempdir().unwrap();
     create_title(&folder.path().join("titles"), 14);
@@ -173,5 +232,8 @@ async fn a_player_is_handed_on_from_edge_to_edge_and_back() {
     introduce(&[&first, &second]);
     let report = drained(&[&first, &second], Carrier::Tcp, &[0, 1, 0], true).await;
     whole(&report, 420);
-    assert_eq!(report.handoffs.iter().filter(|handoff| handoff.ok).count(), 3);
+    assert_eq!(
+        report.handoffs.iter().filter(|handoff| handoff.ok).count(),
+        3
+    );
 }

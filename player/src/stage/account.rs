@@ -71,8 +71,9 @@ impl Stage {
         self.seats
             .retain(|seat| seat.session.connection.id != connection);
         let mine = |flow: &&Flow| flow.connection == connection;
-        self.ended |= self.flows.iter().filter(mine).any(|flow| flow.ended);
+        let goodbye = self.flows.iter().filter(mine).any(|flow| flow.ended);
         self.retire(|flow| flow.connection == connection);
+        self.ended = goodbye && self.flows.is_empty();
         self.switch_lost(connection);
         self.closed = Some(reason);
     }
