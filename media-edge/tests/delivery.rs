@@ -1,4 +1,5 @@
 //! Every frame arrives as it lies in the file: over TCP and UDP, from the folder and from another edge.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -169,6 +169,7 @@ impl Play {
         };
         let count = packets.len() as u64;
         cursor.position += 1;
+        cursor.last_time = frame.rtp_time;
         cursor.packets += count;
         cursor.octets += octets.saturating_sub(count * mdc::rtp::HEADER_OCTETS as u64);
         outlet.edge.metrics.rtp_packets.inc_by(count);

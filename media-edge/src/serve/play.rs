@@ -69,6 +69,7 @@ impl Play {
             description,
             transport,
             continuity,
+            last_time: 0,
             position: 0,
             sending: Sending::Idle,
             thinned: false,
@@ -158,6 +159,7 @@ impl Play {
                 continue;
             };
             cursor.position = position;
+            cursor.last_time = start;
             cursor.sending = Sending::On;
             cursor.thinned = false;
             cursor.report_due = None;

@@ -46,6 +46,10 @@ fn to_ticks(duration: Duration) -> u64 {
     whole.saturating_add(nanos * TICKS_PER_SECOND / 1_000_000_000)
 }
 
+/// The goodbye follows the last frame after this (90 kHz ticks): over UDP it has a port of its own, and players that
+/// read it before the last frame leave that one out.
+const END_PAUSE: u64 = 9_000;
+
 /// What a description is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sending {
@@ -68,6 +72,8 @@ pub struct Cursor {
     pub transport: Transport,
     /// Its numbering.
     pub continuity: Continuity,
+    /// Time of the last frame sent, 90 kHz ticks.
+    pub last_time: u64,
     /// Position of the next frame; goes on beyond the title's end where titles repeat.
     pub position: u64,
     /// What it is doing.
@@ -103,8 +109,12 @@ impl Schedule {
             .enumerate()
             .filter(|(_, c)| c.sending == Sending::On);
         sending
-            // A cursor at its end is due at once, so that its end is noticed.
-            .map(|(index, cursor)| (index, time_of(cursor).unwrap_or(0)))
+            .map(|(index, cursor)| {
+                (
+                    index,
+                    time_of(cursor).unwrap_or(cursor.last_time + END_PAUSE),
+                )
+            })
             .min_by_key(|(index, time)| (*time, *index))
             .map(|(index, time)| (index, clock.due(time)))
     }
@@ -146,6 +156,7 @@ mod tests {
             description,
             transport: Transport::Tcp { rtp: 0, rtcp: 1 },
             continuity: Continuity::new(&[0; 32], "t", description),
+            last_time: 0,
             position: 0,
             sending: Sending::On,
             thinned: false,
