@@ -1,4 +1,5 @@
 //! The player against real edges: a title whole, over both transports, and moved from edge to edge.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::net::SocketAddr;
 use std::path::Path;

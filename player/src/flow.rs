@@ -12,7 +12,7 @@ use rtp_types::RtpPacket;
 use crate::session::SetUp;
 
 /// Packets kept until PLAY's answer says what their timestamps mean; it comes within a round trip.
-const EARLY_PACKETS_MAX: usize = 2048;
+const EARLY_PACKETS_MAX: usize = 512;
 /// Packets of a foreign source tolerated before the stream is given up as broken.
 const FOREIGN_MAX: u64 = 200;
 /// The clock of H.264 over RTP, ticks per second (RFC 6184 §8.2.1).

@@ -113,6 +113,9 @@ pub enum PlayError {
     /// The description has nothing for us.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Told to end before it began.
+    #[error("stopped before the first packet")]
+    Stopped,
     /// While playing.
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -131,7 +134,11 @@ pub async fn play(options: Options, listener: Listener, shutdown: Shutdown) -> R
         },
         ..Report::default()
     };
-    let outcome = match join(&options, &listener, &mut report).await {
+    let joined = tokio::select! {
+        joined = join(&options, &listener, &mut report) => joined,
+        () = shutdown.wait() => Err(PlayError::Stopped),
+    };
+    let outcome = match joined {
         Err(error) => Err(error),
         Ok(joined) => {
             let (played, outcome) = joined.run(report.clone(), shutdown).await;
@@ -176,7 +183,7 @@ async fn join(
         connection,
         base,
         description,
-    } = described.map_err(|error| PlayError::Rtsp("DESCRIBE", error))?;
+    } = described.map_err(|error| PlayError::Rtsp("describing the title", error))?;
     report.describe_ms = Some(millis(step.elapsed()));
     let plan = Plan::of(&description)?;
     (listener)(Happening::Described {
@@ -201,14 +208,14 @@ async fn join(
     ));
     let set_ups = set_up(&session, &base, &plan, &key)
         .await
-        .map_err(|error| PlayError::Rtsp("SETUP", error))?;
+        .map_err(|error| PlayError::Rtsp("setting up", error))?;
     report.setup_ms = Some(millis(step.elapsed()));
 
     let step = Instant::now();
     let started = session
         .play(None)
         .await
-        .map_err(|error| PlayError::Rtsp("PLAY", error))?;
+        .map_err(|error| PlayError::Rtsp("starting to play", error))?;
     report.play_ms = Some(millis(step.elapsed()));
 
     let timing = plan.timing.as_ref().filter(|_| plan.merged);

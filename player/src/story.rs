@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::events::{Happening, Listener};
 use crate::name::ServiceName;
@@ -16,7 +16,12 @@ const BAR_COLUMNS: f64 = 40.0;
 
 /// Prints a line; a closed pipe is nobody's fault.
 fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").ok();
+    writeln!(std::io::stdout(), "{}", printable(line)).ok();
+}
+
+/// Servers' texts are in our lines: no control characters on somebody's terminal.
+fn printable(line: &str) -> String {
+    line.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// One JSON object on one line.
@@ -32,7 +37,7 @@ pub fn failure(error: &str, json: bool) -> bool {
     if json {
         say_json(&serde_json::json!({ "ok": false, "error": error }));
     } else {
-        writeln!(std::io::stderr(), "player: {error}").ok();
+        writeln!(std::io::stderr(), "player: {}", printable(error)).ok();
     }
     false
 }
@@ -98,7 +103,7 @@ fn progress_bar(frames: Option<u32>) -> ProgressBar {
     let Some(frames) = frames else {
         return ProgressBar::new_spinner();
     };
-    let bar = ProgressBar::new(u64::from(frames));
+    let bar = ProgressBar::new(u64::from(frames)).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} frame {pos}/{len}") {
         bar.set_style(style);
     }
@@ -155,6 +160,16 @@ pub fn end(report: &Report, json: bool) -> bool {
     }
     waterfall(report);
     race(&report.race);
+    if report.fps.is_some() {
+        counts(report);
+    }
+    match &report.error {
+        Some(error) => failure(error, false),
+        None => report.ok,
+    }
+}
+
+fn counts(report: &Report) {
     say(&format!(
         "frames: {} expected, {} shown, {} lost, {} interpolated, {} repeated, {} out of order, {} late",
         report.frames_expected,
@@ -173,10 +188,6 @@ pub fn end(report: &Report, json: bool) -> bool {
             stamps.stamps_repeated,
             stamps.stamps_out_of_order
         ));
-    }
-    match &report.error {
-        Some(error) => failure(error, false),
-        None => report.ok,
     }
 }
 
