@@ -113,3 +113,71 @@ fn decode_frame(entry: &[u8], description: &Description) -> Option<Frame> {
         packets: u16::from_be_bytes([p0, p1]),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use mdc::title::Timing;
+
+    use super::*;
+
+    fn outline() -> (Manifest, Vec<Description>) {
+        let text = "name = \"t\"\nwidth = 64\nheight = 64\nfps = [30, 1]\nframes = 8\npayload_limit = 1200\n\
+                    cadence = [0, 1]\n[[description]]\nfile = \"d0.mp4\"\nframes = 4\nbitrate = 9\n\
+                    [[description]]\nfile = \"d1.mp4\"\nframes = 4\nbitrate = 9\n";
+        let manifest = Manifest::parse(text).unwrap();
+        let timing = Timing::in_turn((30, 1), 2).unwrap();
+        let description = |index: u8| Description {
+            index,
+            timing: timing.clone(),
+            payload_limit: 1_200,
+            sps: vec![0x67, 1, 2, 3],
+            pps: vec![0x68],
+            length_size: 4,
+            frames: (0..4)
+                .map(|at| {
+                    let number = at * 2 + u32::from(index);
+                    Frame {
+                        number,
+                        rtp_time: timing.rtp_time(number),
+                        idr: at % 2 == 0,
+                        offset: 0,
+                        size: 100 + at,
+                        first_packet: u64::from(at) * 3,
+                        packets: 3,
+                    }
+                })
+                .collect(),
+            audio: None,
+        };
+        (manifest, vec![description(0), description(1)])
+    }
+
+    #[test]
+    fn what_follows_from_the_rest_is_computed_again() {
+        let (manifest, descriptions) = outline();
+        let bytes = encode(&manifest, &descriptions);
+        assert_eq!(decode(&bytes), Some((manifest, descriptions)));
+    }
+
+    #[test]
+    fn cut_and_changed_outlines_are_refused_or_read_without_harm() {
+        let (manifest, descriptions) = outline();
+        let bytes = encode(&manifest, &descriptions);
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length]), None, "cut at {length}");
+        }
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                if let Some((_, descriptions)) = decode(&changed) {
+                    assert!(
+                        descriptions
+                            .iter()
+                            .all(|d| d.frames.first().is_some_and(|f| f.idr))
+                    );
+                }
+            }
+        }
+    }
+}

@@ -162,3 +162,72 @@ fn write_gathered<'s, 'b>(
     }
     Ok((slices, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use mdc::rtp::{Continuity, packetize};
+    use mdc::title::Frame;
+    use rtsp::codec::{Codec, Event};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_stay_whole_and_in_order_when_the_reader_is_slow() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut reader = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (writer, _) = listener.accept().await.unwrap();
+        let continuity = Continuity::new(&[1; 32], "t", 0);
+        let mut outbox = Outbox::default();
+        let nal = vec![0x41; 40_000];
+        let mut sent = 0_u64;
+        // Nobody reads: the kernel's buffers fill first, then the outbox.
+        while outbox.len() < 3 * nal.len() {
+            let frame = Frame {
+                number: 0,
+                rtp_time: sent,
+                idr: false,
+                offset: 0,
+                size: 0,
+                first_packet: sent,
+                packets: 0,
+            };
+            let packets: Vec<_> =
+                packetize(std::iter::once(&nal[..]), &frame, &continuity, 96, 1_200).collect();
+            outbox.send_frame(&writer, 0, &packets).unwrap();
+            outbox.push_interleaved(1, b"report").unwrap();
+            sent += packets.len() as u64;
+        }
+        let (mut codec, mut buffer) = (Codec::new(), vec![0; 60_000]);
+        let (mut received, mut next) = (0, continuity.seq_base);
+        while received < sent {
+            outbox.flush(&writer).unwrap();
+            let octets = reader.read(&mut buffer).await.unwrap();
+            codec.push(&buffer[..octets]);
+            while let Some(event) = codec.next_event().unwrap() {
+                let Event::Interleaved {
+                    channel: 0,
+                    payload,
+                } = event
+                else {
+                    continue;
+                };
+                assert_eq!(u16::from_be_bytes([payload[2], payload[3]]), next);
+                next = next.wrapping_add(1);
+                received += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_takes_nothing_is_given_up() {
+        let mut outbox = Outbox::default();
+        let chunk = vec![0; OCTETS_MAX / 2];
+        outbox.push(&chunk).unwrap();
+        outbox.push(&chunk).unwrap();
+        assert!(outbox.push(b"x").is_err());
+    }
+}

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mdc::rtp::{Packet, packetize};
-use mdc::title::Frame;
 use rtsp::transport::Transport;
 use tokio::net::TcpStream;
 
@@ -113,7 +112,10 @@ impl Play {
             self.end_description(index, now, outlet)?;
             return Ok(Some(0));
         };
-        if self.thin(index, &frame, outlet.outbox.len()) {
+        if self
+            .schedule
+            .thin(index, frame.idr, outlet.outbox.len(), FRAMES_OCTETS_MAX)
+        {
             outlet.edge.metrics.frames_thinned.inc();
             return Ok(Some(0));
         }
@@ -175,36 +177,6 @@ impl Play {
         outlet.edge.metrics.rtp_packets.inc_by(count);
         outlet.edge.metrics.rtp_octets.inc_by(octets);
         Ok(Some(octets.max(1)))
-    }
-
-    /// Whether this frame is left out because the reader is slow. A description is left out up to its next IDR, whole
-    /// frames only, and the last one first: one description alone is half the pictures, not a broken picture.
-    fn thin(&mut self, index: usize, frame: &Frame, waiting: usize) -> bool {
-        let others_on = self
-            .schedule
-            .cursors
-            .iter()
-            .enumerate()
-            .rev()
-            .find(|(_, cursor)| cursor.sending == Sending::On && !cursor.thinned)
-            .map(|(last, _)| last);
-        if waiting > FRAMES_OCTETS_MAX {
-            let victim = others_on.unwrap_or(index);
-            let urgent = waiting > 2 * FRAMES_OCTETS_MAX;
-            for (at, cursor) in self.schedule.cursors.iter_mut().enumerate() {
-                cursor.thinned |= at == victim || urgent;
-            }
-        }
-        let Some(cursor) = self.schedule.cursors.get_mut(index) else {
-            return false;
-        };
-        if cursor.thinned && frame.idr && waiting < FRAMES_OCTETS_MAX / 2 {
-            cursor.thinned = false;
-        }
-        if cursor.thinned {
-            cursor.position += 1;
-        }
-        cursor.thinned
     }
 
     /// The sender report before the first frame, and every five seconds.

@@ -119,6 +119,29 @@ impl Schedule {
             .map(|(index, time)| (index, clock.due(time)))
     }
 
+    /// Whether the next frame of a description is left out because the reader is slow; then its place is passed over.
+    ///
+    /// A description is left out up to an IDR, whole frames only, and the last one first: one description alone is half
+    /// the pictures, not a broken picture. `waiting` octets are in the queue; above `limit` something has to go, above
+    /// twice that everything, and below half of it a description may come back.
+    pub fn thin(&mut self, index: usize, idr: bool, waiting: usize, limit: usize) -> bool {
+        if waiting > limit {
+            let on = |cursor: &Cursor| cursor.sending == Sending::On && !cursor.thinned;
+            let victim = self.cursors.iter().rposition(on);
+            for (at, cursor) in self.cursors.iter_mut().enumerate() {
+                cursor.thinned |= victim == Some(at) || waiting > 2 * limit;
+            }
+        }
+        let Some(cursor) = self.cursors.get_mut(index) else {
+            return false;
+        };
+        if idr && waiting < limit / 2 {
+            cursor.thinned = false;
+        }
+        cursor.position += u64::from(cursor.thinned);
+        cursor.thinned
+    }
+
     /// Whether any description is being sent.
     pub fn is_sending(&self) -> bool {
         self.cursors
@@ -206,5 +229,34 @@ mod tests {
         assert_eq!(schedule.next(time).unwrap().0, 1);
         schedule.cursors[1].sending = Sending::Ended;
         assert_eq!(schedule.next(time), None);
+    }
+
+    #[test]
+    fn a_slow_reader_loses_one_description_up_to_its_next_key_frame() {
+        let mut schedule = Schedule {
+            cursors: vec![cursor(0), cursor(1)],
+            ..Schedule::default()
+        };
+        assert!(!schedule.thin(0, false, 100, 100), "within the limit");
+        assert!(
+            !schedule.thin(0, false, 101, 100),
+            "the last description goes first"
+        );
+        assert!(schedule.thin(1, false, 90, 100));
+        assert!(
+            schedule.thin(1, true, 60, 100),
+            "a key frame, but not enough room yet"
+        );
+        assert!(schedule.thin(1, false, 10, 100), "room, but no key frame");
+        assert!(!schedule.thin(1, true, 10, 100));
+        assert_eq!(
+            (schedule.cursors[0].position, schedule.cursors[1].position),
+            (0, 3)
+        );
+        assert!(
+            schedule.thin(0, false, 201, 100),
+            "far above the limit both go"
+        );
+        assert!(schedule.thin(1, false, 201, 100));
     }
 }
