@@ -221,7 +221,8 @@ impl<'a> Lookup<'a, '_> {
     }
 
     /// True if the answer ends with the alias to this lower-cased name: it is another zone's, or depends
-    /// on the client, so the resolver has to ask for it by itself.
+    /// on the client, so the resolver has to ask for it by itself. That the zone answers may depend on the
+    /// client as well; the scope tells, and it is not the one of this answer.
     fn ends_at(&mut self, name: &[u8]) -> bool {
         let zone = self.snapshot.zones.find(name);
         if !zone.is_some_and(|zone| std::ptr::eq(zone, self.zone)) {
@@ -232,10 +233,9 @@ impl<'a> Lookup<'a, '_> {
             name,
             rtype: self.rtype,
         };
-        self.snapshot
-            .tailor
-            .tailor(&question, self.client, self.tailored)
-            != Verdict::Zone
+        let tailor = &self.snapshot.tailor;
+        tailor.tailor(&question, self.client, self.tailored) != Verdict::Zone
+            || self.tailored.scope() > 0
     }
 
     fn write_set(&mut self, owner: Owner<'_>, set: &RrSet) -> Result<(), Full> {

@@ -178,6 +178,37 @@ fn an_alias_to_a_tailored_name_ends_there_as_its_target_depends_on_the_client() 
 }
 
 #[test]
+fn an_alias_ends_too_where_the_zone_answers_some_clients_only() {
+    /// As a service does with clients it knows nothing about.
+    struct UnknownClients;
+    impl Tailor for UnknownClients {
+        fn tailor(
+            &self,
+            question: &Question<'_>,
+            client: &Client,
+            answer: &mut Tailored,
+        ) -> Verdict {
+            if question.labels().next() == Some(b"service") {
+                answer.set_scope(client.subnet.map_or(0, |_| 16));
+            }
+            Verdict::Zone
+        }
+    }
+    let zone = "$ORIGIN t.\n$TTL 60\n@ SOA n.o. m.o. 1 2 3 4 5\n@ NS n.o.\n\
+                alias CNAME service\nservice A 192.0.2.77";
+    let snapshot = Snapshot::new(common::zones(&[zone]), UnknownClients);
+    let query = Query::new("alias.t", "A");
+    let known = query
+        .clone()
+        .subnet(&[0, 1, 24, 0, 198, 51, 100])
+        .ask(&snapshot);
+    // The default for 198.51.0.0/16 must not get into a cache as everybody's answer to `alias`.
+    assert_eq!(known.answers, ["alias.t. 60 CNAME service.t."]);
+    assert_eq!(known.subnet(), Some(&[0, 1, 24, 0, 198, 51, 100][..]));
+    assert_eq!(query.ask(&snapshot).answers.len(), 2);
+}
+
+#[test]
 fn the_tailored_path_and_the_zone_give_the_same_octets() {
     struct Same;
     impl Tailor for Same {
