@@ -102,10 +102,7 @@ fn turn_down(rcode: Rcode, reply: &mut Reply<'_>) -> Result<(), Full> {
 /// NXDOMAIN or NODATA with the SOA record that says how long it holds (RFC 2308 §3).
 fn negative(zone: &Zone, rcode: Rcode, reply: &mut Reply<'_>) -> Result<(), Full> {
     reply.rcode = rcode;
-    let owner = Owner::Name(zone.origin());
-    reply
-        .writer
-        .rrset(Section::Authority, owner, zone.soa(), zone.negative_ttl())
+    reply.writer.negative(zone.negative_soa())
 }
 
 /// The minimal answer to ANY (RFC 8482 §4.2).

@@ -12,6 +12,7 @@ mod answer;
 mod envelope;
 mod hash;
 pub mod name;
+mod negative;
 mod rcode;
 pub mod rdata;
 mod request;

@@ -1,6 +1,7 @@
 //! Composes a message into the caller's buffer: bounded, with name compression, without allocation.
 
 use crate::name::{self, LABELS_MAX};
+use crate::negative::NegativeSoa;
 use crate::rdata;
 use crate::request::HEADER;
 use crate::rrset::RrSet;
@@ -10,6 +11,8 @@ use crate::rrset::RrSet;
 const SUFFIXES_MAX: usize = 96;
 /// Pointers reach no further (RFC 1035 §4.1.4).
 const POINTER_MAX: usize = 0x3FFF;
+/// Octets of a question behind its name.
+const TYPE_AND_CLASS: usize = 4;
 /// A pointer to the name of the question.
 pub(crate) const QUESTION_POINTER: [u8; 2] = [0xC0, HEADER as u8];
 
@@ -171,6 +174,22 @@ impl<'b> Writer<'b> {
     pub(crate) fn composed(&mut self, records: &[u8], count: u16) -> Result<(), Full> {
         self.put(records)?;
         self.counts[Section::Answer as usize] += count;
+        Ok(())
+    }
+
+    /// Writes the SOA record of a zone that the name of the question is in.
+    pub(crate) fn negative(&mut self, soa: &NegativeSoa) -> Result<(), Full> {
+        let start = self.at;
+        self.put(soa.octets())?;
+        // Behind the name stand type and class; the name ends with the zone's.
+        let origin_at = self
+            .question_end
+            .saturating_sub(TYPE_AND_CLASS + soa.origin_length());
+        let pointer = (0xC000 | origin_at as u16).to_be_bytes();
+        for at in soa.pointers() {
+            self.out[start + at..start + at + 2].copy_from_slice(&pointer);
+        }
+        self.counts[Section::Authority as usize] += 1;
         Ok(())
     }
 

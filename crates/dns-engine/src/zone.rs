@@ -6,6 +6,7 @@
 
 use crate::hash::NameMap;
 use crate::name;
+use crate::negative::NegativeSoa;
 use crate::rrset::{Record, RrSet};
 use crate::rtype;
 
@@ -54,6 +55,7 @@ pub struct Zone {
     nodes: NameMap<Node>,
     soa: RrSet,
     negative_ttl: u32,
+    negative_soa: NegativeSoa,
 }
 
 /// What a zone knows about a name.
@@ -101,11 +103,14 @@ impl Zone {
             .last_chunk::<4>()
             .copied()
             .map(u32::from_be_bytes)?;
+        let negative_ttl = minimum.min(soa.ttl);
+        let negative_soa = NegativeSoa::compose(&origin, &soa, negative_ttl)?;
         Some(Self {
             origin,
             nodes,
-            negative_ttl: minimum.min(soa.ttl),
             soa,
+            negative_ttl,
+            negative_soa,
         })
     }
 
@@ -122,6 +127,11 @@ impl Zone {
     /// TTL of the SOA record in negative answers: min(SOA TTL, MINIMUM) (RFC 2308 §3).
     pub fn negative_ttl(&self) -> u32 {
         self.negative_ttl
+    }
+
+    /// The SOA record as negative answers have it.
+    pub(crate) fn negative_soa(&self) -> &NegativeSoa {
+        &self.negative_soa
     }
 
     /// The RRset at exactly this lower-cased wire name, glue included.

@@ -75,6 +75,36 @@ fn takes_the_lower_of_the_soa_ttl_and_its_minimum() {
 }
 
 #[test]
+fn the_negative_record_is_right_wherever_its_names_are() {
+    let soa = |zone: &str, names: &str, ask: &str, expected: &str| {
+        let text = format!(
+            "$ORIGIN {zone}\n$TTL 60\n@ SOA {names} 1 2 3 4 5\n@ NS ns.o.\nns.o. A 192.0.2.1"
+        );
+        let text = if zone == "." {
+            text
+        } else {
+            text.replace("\nns.o. A 192.0.2.1", "")
+        };
+        let answer = Query::new(ask, "TXT").ask(&only(&text));
+        assert_eq!(answer.authority, [format!("{expected} 1 2 3 4 5")]);
+        answer.octets.len()
+    };
+    soa("z.t.", "ns.o. m.o.", "x.z.t", "z.t. 5 SOA ns.o. m.o.");
+    soa("z.t.", "z.t. m.Z.T.", "X.y.z.T", "z.T. 5 SOA z.T. m.z.T.");
+    soa("z.t.", "a.z.t. xz.t.", "z.t", "z.t. 5 SOA a.z.t. xz.t.");
+    soa(".", ". ns.o.", "x", ". 5 SOA . ns.o.");
+    soa(".", "ns.o. .", ".", ". 5 SOA ns.o. .");
+    // Header, question, record: owner and both names lead to the question.
+    let length = soa(
+        "z.t.",
+        "ns.z.t. m.z.t.",
+        "x.z.t",
+        "z.t. 5 SOA ns.z.t. m.z.t.",
+    );
+    assert_eq!(length, 12 + (7 + 4) + 12 + (3 + 2) + (2 + 2) + 20);
+}
+
+#[test]
 fn synthesises_from_wildcards_below_the_closest_encloser_only() {
     check(
         "a.wild.example",
