@@ -1,6 +1,7 @@
 //! Following a folder of releases: each newer one is verified whole before the caller sees it; a bad one is refused with
 //! its reason, and the one before goes on serving.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -113,6 +114,18 @@ struct Mark {
     manifest_hash: [u8; 32],
 }
 
+/// Polls for which a release with a right manifest and wrong content is left alone: reading, hashing and decoding
+/// hundreds of megabytes at every poll would keep a core busy. Some seconds, and a copy that was not complete is found.
+const REST_POLLS: u32 = 20;
+
+/// A release whose content was refused.
+#[derive(Clone, Debug)]
+struct Resting {
+    mark: Mark,
+    reason: Reason,
+    polls_left: u32,
+}
+
 /// Follows a folder of releases. Which generation was accepted last is remembered in a file, so that neither a restart
 /// nor somebody who can write to the folder brings an old release back.
 #[derive(Debug)]
@@ -124,6 +137,8 @@ pub struct Reader {
     /// True once this process has given out the remembered release.
     loaded: bool,
     refused: Option<Refused>,
+    /// The last ones: of `current`, and of the one before the restart.
+    resting: VecDeque<Resting>,
 }
 
 impl Reader {
@@ -146,13 +161,15 @@ impl Reader {
             remembered,
             loaded: false,
             refused: None,
+            resting: VecDeque::new(),
         })
     }
 
     /// The newer release, if there is one; `None` when nothing has changed. Reads a few hundred octets in that case.
     ///
     /// # Errors
-    /// When a newer release is there and is refused; told once, then `None` until something changes. If this process has
+    /// When a newer release is there and is refused; told once, then `None` until something changes (content that was
+    /// refused is looked at again after some polls). If this process has
     /// no release at all yet, the call after gives the release accepted before the restart, if it is still there.
     pub fn poll(&mut self) -> Result<Option<Release>, Refused> {
         Ok(self.poll_checked(|_| Ok(()))?.map(|(release, ())| release))
@@ -231,14 +248,42 @@ impl Reader {
             Some(mark) if found == mark && self.loaded => return Ok(None),
             _ => {}
         }
-        let release = manifest.load(&folder)?;
+        if let Some(resting) = self.resting.iter_mut().find(|one| one.mark == found)
+            && resting.polls_left > 0
+        {
+            resting.polls_left -= 1;
+            return Err(resting.reason.clone());
+        }
+        self.resting.retain(|one| one.mark != found);
+        self.take(found, manifest, &folder, check)
+            .map(Some)
+            .inspect_err(|reason| {
+                self.resting.truncate(1);
+                self.resting.push_front(Resting {
+                    mark: found,
+                    reason: reason.clone(),
+                    polls_left: REST_POLLS,
+                });
+            })
+    }
+
+    /// Reads, checks and remembers.
+    fn take<T>(
+        &mut self,
+        found: Mark,
+        manifest: Manifest,
+        folder: &Path,
+        check: &mut impl FnMut(&Release) -> Result<T, String>,
+    ) -> Result<(Release, T), Reason> {
+        let release = manifest.load(folder)?;
         let made = check(&release).map_err(Reason::Check)?;
         if self.remembered != Some(found) {
             remember(&self.high_water, found)?;
             self.remembered = Some(found);
         }
         self.loaded = true;
-        Ok(Some((release, made)))
+        self.resting.clear();
+        Ok((release, made))
     }
 
     /// A cold start with a bad `current`: the release accepted last is still the best there is.
@@ -452,12 +497,33 @@ mod tests {
             .unwrap_err();
         assert_eq!(refused.reason, Reason::Check("no map".into()));
         assert_eq!(reader.generation(), None);
-        assert!(
+        let accepted = (0..=REST_POLLS).find_map(|_| {
             reader
                 .poll_checked(|release| Ok(release.generation))
                 .unwrap()
-                .is_some()
-        );
+        });
+        assert_eq!(accepted.unwrap().1, 1, "it is tried again");
+    }
+
+    #[test]
+    fn a_release_whose_content_is_refused_is_not_read_again_at_every_poll() {
+        let scene = Scene::new();
+        scene.publish("one");
+        assert!(scene.reader("a").poll().unwrap().is_some());
+        scene.publish("two");
+        let mut reader = scene.reader("a");
+        let mut looks = 0;
+        for _ in 0..2 * REST_POLLS {
+            let _ = reader.poll_checked(|_| {
+                looks += 1;
+                Err::<(), _>("no map".into())
+            });
+        }
+        // Each of the two, at once and after a rest.
+        assert_eq!(looks, 4);
+        scene.publish("three");
+        let newer = reader.poll().unwrap().unwrap();
+        assert_eq!(newer.generation, 3, "a new one does not wait");
     }
 
     #[test]
