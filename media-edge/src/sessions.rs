@@ -40,7 +40,7 @@ pub struct View {
     pub movable: bool,
     /// The edge the session came from, if it was handed over.
     pub came_from: Option<String>,
-    /// The edge it is moving to.
+    /// The edge it is moving to; empty while one is being looked for.
     pub moving_to: Option<String>,
 }
 

@@ -142,7 +142,7 @@ impl Play {
         cseq: u32,
         now: Instant,
     ) -> Option<Request> {
-        let clock = self.schedule.clock?;
+        self.schedule.clock?; // paused meanwhile: nothing to hand on
         let client_key = self.client_key.clone()?;
         let (name, authority) = second;
         let moving = self.moving.as_mut()?;
@@ -150,9 +150,7 @@ impl Play {
         moving.asked = Some(cseq);
         moving.deadline = now + ANSWER_DEADLINE;
         let (_, first_npt) = *moving.starts.first()?;
-        let last = moving.starts.iter().map(|(_, start)| *start).max()?;
-        // Its life covers the start of the first description, when SETUP comes; later ones need no ticket.
-        let _ = (clock, last);
+        // SETUP of the first description needs the ticket, later ones do not: its life need not cover them.
         let ticket = Ticket {
             handoff: moving.id.clone(),
             issuer: edge.config.name.clone(),

@@ -253,7 +253,10 @@ impl Play {
             .map(|c| c.description)
             .collect();
         let movable = self.client_key.is_some();
-        let moving_to = self.moving.as_ref().and_then(|moving| moving.to.clone());
+        let moving_to = self
+            .moving
+            .as_ref()
+            .map(|moving| moving.to.clone().unwrap_or_default());
         let tcp = |c: &Cursor| matches!(c.transport, Transport::Tcp { .. });
         let transport = if self.schedule.cursors.iter().any(tcp) {
             "tcp"

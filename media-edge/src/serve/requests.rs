@@ -140,6 +140,7 @@ impl Connection {
         transport: Transport,
     ) -> Result<(Headers, Vec<u8>), Refusal> {
         let description = locator.description.unwrap_or(0);
+        let base = base(request, &locator.title)?;
         if self.play.is_none() {
             let play = match header(request, handoff::TICKET) {
                 Some(ticket) => self.claim(request, ticket, locator)?,
@@ -149,7 +150,7 @@ impl Connection {
                 return Err(StatusCode::NotFound.into());
             }
             self.play = Some(play);
-            self.url = request.request_uri().cloned();
+            self.url = Url::parse(&base).ok();
         }
         let Some(play) = &mut self.play else {
             return Err(StatusCode::InternalServerError.into());
