@@ -71,13 +71,13 @@ fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
     let mut aside = file.as_os_str().to_owned();
     aside.push(".new");
     let write = || {
+        // A file left there by a crash, or by somebody else, keeps the mode it has: the secret needs a new one.
+        match std::fs::remove_file(&aside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut new = OpenOptions::new();
-        let mut new = new
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)?;
+        let mut new = new.write(true).create_new(true).mode(0o600).open(&aside)?;
         new.write_all(text.as_bytes())?;
         new.sync_all()?;
         std::fs::rename(&aside, file)
@@ -87,7 +87,7 @@ fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -116,6 +116,15 @@ mod tests {
             "0 destroyed\n1 active"
         );
         assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        let left = folder.path().join("ring.toml.new");
+        std::fs::write(&left, "").unwrap();
+        std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();
+        change(&file, Change::Stage).unwrap();
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().mode() & 0o777,
+            0o600,
+            "whatever was left beside it"
+        );
         std::fs::write(&file, "[[key]]\nslot = 9\n").unwrap();
         let error = change(&file, Change::Show).unwrap_err().to_string();
         assert!(error.contains("ring.toml:1:1: error"), "{error}");
