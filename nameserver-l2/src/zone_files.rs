@@ -74,7 +74,9 @@ impl ZoneFiles {
     fn find(&mut self, report: &mut Report) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for place in &self.places {
-            if !place.is_dir() {
+            let mut known = self.files.keys();
+            let was_folder = known.any(|file| file != place && file.starts_with(place));
+            if !was_folder && !place.is_dir() {
                 found.push(place.clone());
                 continue;
             }
@@ -197,6 +199,33 @@ mod tests {
         );
         let (names, changed, _) = poll(&mut files);
         assert_eq!((names, changed), (vec!["a.example.".to_owned()], true));
+    }
+
+    #[test]
+    fn a_folder_that_goes_away_takes_no_zone_with_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, away) = (parent.path().join("zones"), parent.path().join("away"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("a.zone"), text("a.example.")).unwrap();
+        let mut files = ZoneFiles::new(vec![folder.clone()]);
+        assert_eq!(poll(&mut files).0, ["a.example."]);
+        std::fs::rename(&folder, &away).unwrap();
+        let reports: Vec<String> = (0..3)
+            .map(|_| {
+                let (names, changed, report) = poll(&mut files);
+                assert_eq!((names, changed), (vec!["a.example.".to_owned()], false));
+                report
+            })
+            .collect();
+        assert!(reports[0].contains("cannot be listed"), "{reports:?}");
+        std::fs::rename(&away, &folder).unwrap();
+        std::fs::remove_file(folder.join("a.zone")).unwrap();
+        poll(&mut files);
+        assert_eq!(
+            poll(&mut files).0,
+            Vec::<String>::new(),
+            "a removed file still does"
+        );
     }
 
     #[test]
