@@ -86,6 +86,9 @@ async fn watch(view: Arc<View>, target: SocketAddr, probe: Probe) {
     loop {
         ticks.tick().await;
         let outcome = options(target, probe.timeout()).await;
+        if outcome.as_ref().is_err_and(is_our_own) {
+            continue;
+        }
         if view.report(target, outcome.is_ok()) {
             match outcome {
                 Ok(()) => tracing::info!(%target, "edge address is live again"),
@@ -109,6 +112,21 @@ pub(crate) async fn options(target: SocketAddr, limit: Duration) -> io::Result<(
         Ok(Err(error)) => Err(error),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
+}
+
+/// True for errors that say nothing about the edge: this process or this host has run out of descriptors, ports or memory.
+/// Taken for news, a flood of connections to us would look like the death of every edge at once.
+fn is_our_own(error: &io::Error) -> bool {
+    let out_of = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+        libc::EADDRNOTAVAIL,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|number| out_of.contains(&number))
 }
 
 /// Any RTSP status shows a server at work, but for 5xx: that one says itself that it cannot serve.
@@ -151,6 +169,19 @@ mod tests {
                 String::from_utf8_lossy(status)
             );
         }
+    }
+
+    #[test]
+    fn what_we_lack_ourselves_says_nothing_about_an_edge() {
+        for (number, ours) in [
+            (libc::EMFILE, true),
+            (libc::EADDRNOTAVAIL, true),
+            (libc::ECONNREFUSED, false),
+            (libc::EHOSTUNREACH, false),
+        ] {
+            assert_eq!(is_our_own(&io::Error::from_raw_os_error(number)), ours);
+        }
+        assert!(!is_our_own(&io::ErrorKind::TimedOut.into()));
     }
 
     #[tokio::test]
