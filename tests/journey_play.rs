@@ -17,6 +17,9 @@ use player::{Options, Report, Source, play};
 use service::shutdown::{self, Shutdown};
 use tokio::sync::mpsc;
 
+/// A drain waits for at most two GOPs of the title (2 s each); the rest is patience with a busy machine.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+
 /// Writes a stamped title of `seconds` seconds, 320x180 at 30 frames per second, in two descriptions.
 fn create_title(titles: &Path, seconds: u32) {
     let mut settings = Settings::new("live", 320, 180, (30, 1)).unwrap();
@@ -33,8 +36,18 @@ fn create_title(titles: &Path, seconds: u32) {
     }
 }
 
-/// Starts an edge on free ports of loopback.
+/// Starts an edge on free ports of loopback, with the titles in `folder`.
 async fn start_edge(name: &str, folder: &Path, shutdown: &Shutdown) -> Running {
+    start_edge_with(name, folder, shutdown, |_| {}).await
+}
+
+/// The same, with something changed.
+async fn start_edge_with(
+    name: &str,
+    folder: &Path,
+    shutdown: &Shutdown,
+    change: impl FnOnce(&mut Config),
+) -> Running {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config {
         name: name.into(),
@@ -46,6 +59,7 @@ async fn start_edge(name: &str, folder: &Path, shutdown: &Shutdown) -> Running {
         ..Config::default()
     };
     config.limits.handoff_min_stay_seconds = 0;
+    change(&mut config);
     media_edge::start(config, shutdown.clone()).await.unwrap()
 }
 
@@ -153,7 +167,7 @@ async fn drained(edges: &[&Running], carrier: Carrier, drains: &[usize], resume:
     };
     let (report, drained) = tokio::join!(
         playing,
-        tokio::time::timeout(Duration::from_secs(20), draining)
+        tokio::time::timeout(DRAIN_DEADLINE * drains.len() as u32, draining)
     );
     assert!(
         drained.is_ok(),
@@ -236,5 +250,55 @@ async fn a_player_is_handed_on_from_edge_to_edge_and_back() {
     assert_eq!(
         report.handoffs.iter().filter(|handoff| handoff.ok).count(),
         3
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_handoffs_in_a_row_lose_no_frame_though_one_edge_has_to_fetch_the_title() {
+    const HANDOFFS: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    // A move takes up to one GOP and a half: from the offer to the IDR of D1, then to that of D0.
+    let seconds = 4 * HANDOFFS as u32;
+    create_title(&folder.path().join("titles"), seconds);
+    let (_trigger, shutdown) = shutdown::channel();
+    let first = start_edge("e1", folder.path(), &shutdown).await;
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let second = start_edge("e2", &elsewhere, &shutdown).await;
+    introduce(&[&first, &second]);
+    let drains: Vec<usize> = (0..HANDOFFS).map(|number| number % 2).collect();
+    let report = drained(&[&first, &second], Carrier::Tcp, &drains, true).await;
+    whole(&report, u64::from(seconds) * 30);
+    let done: Vec<_> = report
+        .handoffs
+        .iter()
+        .filter(|handoff| handoff.ok)
+        .collect();
+    assert_eq!(done.len(), HANDOFFS, "{:?}", report.handoffs);
+    assert!(
+        done.iter().all(|handoff| handoff.frames_lost == 0),
+        "{done:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_above_its_limit_hands_a_session_on_and_nobody_loses_a_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    create_title(&folder.path().join("titles"), 8);
+    let (_trigger, shutdown) = shutdown::channel();
+    let limited = |config: &mut Config| config.limits.sessions_soft = 2;
+    let first = start_edge_with("e1", folder.path(), &shutdown, limited).await;
+    let second = start_edge("e2", folder.path(), &shutdown).await;
+    introduce(&[&first, &second]);
+    let play = || play_at(&first, "live?mdc=1", deaf(), |_| {});
+    let reports: [Report; 3] = tokio::join!(play(), play(), play()).into();
+    for report in &reports {
+        whole(report, 240);
+    }
+    let moved: Vec<_> = reports.iter().flat_map(|report| &report.handoffs).collect();
+    assert_eq!(moved.len(), 1, "{moved:?}");
+    assert!(
+        moved[0].ok && moved[0].to == second.rtsp[0].to_string(),
+        "{moved:?}"
     );
 }
