@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::config::Config;
 use crate::{identity, title};
 
+/// Most of an answer that is read; metrics are some kilobytes.
+const ANSWER_OCTETS_MAX: u64 = 1 << 20;
 /// Longest wait for the admin port.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -112,19 +114,22 @@ pub fn create_title(input: &str, options: &TitleOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Posts to a running edge's admin port; the body of its answer.
+/// Asks a running program's admin port, by `GET` or `POST`; the body of its answer.
 ///
 /// # Errors
 /// When it cannot be reached, does not answer in time, or answers with another status than 200.
-pub async fn post(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
+pub async fn ask(admin: SocketAddr, method: &str, path: &str) -> anyhow::Result<String> {
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(admin).await?;
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
-        stream.take(64 * 1024).read_to_string(&mut answer).await?;
+        stream
+            .take(ANSWER_OCTETS_MAX)
+            .read_to_string(&mut answer)
+            .await?;
         anyhow::Ok(answer)
     };
     let answer = tokio::time::timeout(DEADLINE, exchange)

@@ -88,6 +88,6 @@ async fn run(config: &std::path::Path) -> anyhow::Result<()> {
 
 /// Asks a running edge to do something, and prints its answer.
 async fn tell(admin: std::net::SocketAddr, path: &str) -> anyhow::Result<()> {
-    println!("{}", media_edge::commands::post(admin, path).await?);
+    println!("{}", media_edge::commands::ask(admin, "POST", path).await?);
     Ok(())
 }
