@@ -36,7 +36,8 @@ pub struct TcpLimits {
 }
 
 impl Default for TcpLimits {
-    /// 1,024 connections hold at most 200 MiB, commonly 10; ten seconds idle is what peers allow.
+    /// 1,024 connections hold at most 270 MiB (a longest query, two longest answers), commonly 10; ten seconds
+    /// idle is what peers allow.
     fn default() -> Self {
         Self {
             connections_max: 1024,
@@ -116,15 +117,16 @@ pub async fn serve<A: Answerer>(
         connections.spawn(async move {
             let _seat = seat;
             let cell = counters.cell(cell);
+            let _open = Open(cell);
             converse::<_, TcpStream>(stream, worker, arrival, limits, cell, closed).await;
-            cell.closed.add_shared(1);
         });
     }
     drop(listener);
     let _ = closing.send(true);
     let drained = async { while connections.join_next().await.is_some() {} };
-    // Past the deadline the rest is cut off with the set.
-    let _ = timeout(limits.drain, drained).await;
+    if timeout(limits.drain, drained).await.is_err() {
+        connections.shutdown().await;
+    }
     Ok(())
 }
 
@@ -135,6 +137,16 @@ fn is_about_one_connection(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
     )
+}
+
+/// A connection until it is dropped, which counts it as closed however it ended: also by a panic of the answerer, or cut
+/// off at the end of the drain.
+struct Open<'c>(&'c TcpCell);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.closed.add_shared(1);
+    }
 }
 
 /// Connections per source.

@@ -264,6 +264,35 @@ async fn caps_hold_in_total_and_per_source() {
 }
 
 #[tokio::test]
+async fn a_panic_of_the_worker_costs_one_connection_and_frees_its_place() {
+    let server = start(TcpLimits {
+        connections_per_source_max: 1,
+        ..TcpLimits::default()
+    });
+    for _ in 0..3 {
+        let mut stream = server.connect().await;
+        stream.write_all(&frame(b"panic")).await.unwrap();
+        assert!(is_closed(&mut stream).await);
+    }
+    let totals = server.stop().await.totals();
+    assert_eq!((totals.accepted, totals.closed), (3, 3));
+}
+
+#[tokio::test]
+async fn connections_that_outlast_the_drain_are_counted_as_closed() {
+    let server = start(TcpLimits {
+        drain: Duration::ZERO,
+        ..TcpLimits::default()
+    });
+    let mut stream = server.connect().await;
+    // Far more answers than socket buffers hold: the connection is writing when the server stops.
+    let _ = stream.write_all(&frame(b"big").repeat(1000)).await;
+    stream.read_u16().await.unwrap();
+    let totals = server.stop().await.totals();
+    assert_eq!((totals.accepted, totals.closed), (1, 1));
+}
+
+#[tokio::test]
 async fn shutdown_closes_idle_connections_and_the_listener() {
     let server = start(TcpLimits::default());
     let mut stream = server.connect().await;
