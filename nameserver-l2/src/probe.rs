@@ -1,6 +1,6 @@
 //! Probing edges as a player would meet them: connect, `OPTIONS`, a sane status line, in bounded time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,10 +32,11 @@ pub(crate) async fn run(view: Arc<View>, probe: Probe, shutdown: Shutdown) {
     let mut running: HashMap<SocketAddr, AbortHandle> = HashMap::new();
     loop {
         adoptions.borrow_and_update();
-        let wanted = view
+        let wanted: HashSet<SocketAddr> = view
             .table()
             .as_ref()
-            .map_or(Vec::new(), |table| table.plan.targets.clone());
+            .map(|table| table.plan.targets.iter().copied().collect())
+            .unwrap_or_default();
         running.retain(|target, task| {
             let keep = wanted.contains(target);
             if !keep {

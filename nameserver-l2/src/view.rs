@@ -1,7 +1,7 @@
 //! The live table: the plan of the release in force and which addresses are live. Readers load one pointer; whoever learns
 //! something (a probe, a new release) builds the next table aside and swaps it in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,7 +49,8 @@ impl View {
     /// Takes over a release. What is known about addresses that stay is kept; new ones count as live.
     pub fn adopt(&self, plan: Plan) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        health.retain(|target, _| plan.targets.contains(target));
+        let targets: HashSet<&SocketAddr> = plan.targets.iter().collect();
+        health.retain(|target, _| targets.contains(target));
         self.publish(&health, Arc::new(plan));
         drop(health);
         self.adopted.send_modify(|count| *count += 1);
