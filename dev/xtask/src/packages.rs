@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 /// Package and the file that shows it is installed. Tests use each as a user would: as an outside client.
 const NEEDED: &[(&str, &str)] = &[
@@ -36,10 +36,24 @@ pub(crate) fn install_missing() -> anyhow::Result<()> {
         "xtask: installing the Debian packages that tests use: {}",
         missing.join(" ")
     );
-    super::run(&mut apt_get(&["update", "--quiet"]))?;
-    let mut install = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
+    quietly(apt_get(&["update"]))?;
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(&missing);
-    super::run(&mut apt_get(&install))
+    quietly(apt_get(&install))
+}
+
+/// Runs a command whose pages of output matter only when it fails.
+fn quietly(mut command: Command) -> anyhow::Result<()> {
+    eprintln!("xtask: {command:?}");
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        bail!("{command:?} ended with {}", output.status);
+    }
+    Ok(())
 }
 
 /// Absolute paths are looked up as they are, others in the library folders of this machine's kind.
