@@ -6,11 +6,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use dns_engine::Snapshot;
-use dns_transport::{counters::TcpCounters, tcp, udp};
+use dns_transport::{counters::TcpCounters, pair, tcp, udp};
 use prometheus::IntCounterVec;
 use service::diagnostic::{Report, Severity};
 use service::{admin, shutdown::Shutdown, watch::POLL_INTERVAL};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -20,9 +19,6 @@ use crate::inputs::Inputs;
 use crate::metrics::{self, Counters};
 use crate::probe;
 use crate::view::View;
-
-/// How often to look for a port that is free for UDP and TCP alike, when any will do.
-const PORT_TRIES: usize = 20;
 
 /// The bound addresses of a server that answers, and its end.
 #[derive(Debug)]
@@ -71,7 +67,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let door = Door { current, counters };
     let (mut udp, mut dns, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
     for listen in &config.listen {
-        let (handle, listener) = bind(*listen, config.worker_count(), &door)?;
+        let (handle, listener) = pair::bind(*listen, config.worker_count(), &door)?;
         let tcp_counters = TcpCounters::default();
         door.counters
             .follow(handle.counters(), tcp_counters.clone());
@@ -98,26 +94,6 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         tasks,
         shutdown,
     })
-}
-
-/// Binds UDP and TCP to the same address. Port 0: a port that is free for both.
-fn bind(
-    listen: SocketAddr,
-    workers: usize,
-    door: &Door,
-) -> anyhow::Result<(udp::UdpHandle, TcpListener)> {
-    let mut tries = if listen.port() == 0 { PORT_TRIES } else { 1 };
-    loop {
-        let handle = udp::spawn(listen, workers, door)
-            .with_context(|| format!("UDP {listen} cannot be bound"))?;
-        match tcp::bind(handle.local()) {
-            Ok(listener) => return Ok((handle, listener)),
-            Err(error) if tries <= 1 => {
-                return Err(error).with_context(|| format!("TCP {listen} cannot be bound"));
-            }
-            Err(_) => tries -= 1,
-        }
-    }
 }
 
 /// Follows the files and swaps what they lead to.

@@ -11,6 +11,7 @@
 
 mod batch;
 pub mod counters;
+pub mod pair;
 pub mod tcp;
 pub mod udp;
 
