@@ -1,8 +1,8 @@
 //! H.264 encoder and decoder (OpenH264): IPPP, one reference, one slice, an IDR exactly where asked.
 //!
 //! Single-threaded with scene detection and frame skipping off, so equal pictures give equal bytes and
-//! no frame is left out. (OpenH264 remarks on the latter with one line on stderr per encoder; its log
-//! level can be lowered only after that.)
+//! no frame is left out. (With a bit rate OpenH264 remarks on the latter with one line on stderr per
+//! encoder; its log level can be lowered only after that. With a constant quantizer it is silent.)
 
 use openh264::encoder::{self, BitRate, EncoderConfig, FrameRate, QpRange, RateControlMode};
 use openh264::formats::{YUVSlices, YUVSource};
@@ -12,15 +12,17 @@ use thiserror::Error;
 use crate::nal;
 use crate::picture::Yuv420;
 
+/// Finest quantizer that OpenH264 uses under rate control; it takes 0 as "choose yourself".
+pub const QUANTIZER_MIN: u8 = 12;
 /// Coarsest quantizer of H.264.
-const QUANTIZER_MAX: u8 = 51;
+pub const QUANTIZER_MAX: u8 = 51;
 
 /// How many bits to spend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rate {
     /// Bits per second, kept on average.
     Bitrate(u32),
-    /// A constant quantizer, 0 (finest) to 51.
+    /// A constant quantizer, [`QUANTIZER_MIN`] (finest) to [`QUANTIZER_MAX`]; others count as the nearest.
     Quantizer(u8),
 }
 
@@ -75,10 +77,12 @@ impl Encoder {
                 .rate_control_mode(RateControlMode::Bitrate)
                 .bitrate(BitRate::from_bps(bits)),
             Rate::Quantizer(q) => {
-                let q = q.min(QUANTIZER_MAX);
+                let q = q.clamp(QUANTIZER_MIN, QUANTIZER_MAX);
                 let unlimited = BitRate::from_bps(100_000_000);
+                // This mode moves the quantizer by the buffer only, within a range that has one value here; it is
+                // the one that allows all frames without a remark. (Off would be the plain 26 of its defaults.)
                 config
-                    .rate_control_mode(RateControlMode::Quality)
+                    .rate_control_mode(RateControlMode::Bufferbased)
                     .bitrate(unlimited)
                     .qp(QpRange::new(q, q))
             }
@@ -258,6 +262,17 @@ mod tests {
                 .sum::<usize>()
         };
         assert!(bytes(20) > bytes(30) && bytes(30) > bytes(40));
+    }
+
+    #[test]
+    fn a_quantizer_out_of_range_counts_as_the_nearest() {
+        let code = |q| {
+            let mut encoder = Encoder::new(Rate::Quantizer(q), 15.0).unwrap();
+            encoder.encode(&pattern::picture(0, 160, 96), true).unwrap()
+        };
+        assert_eq!(code(0), code(QUANTIZER_MIN));
+        assert_eq!(code(255), code(QUANTIZER_MAX));
+        assert!(code(QUANTIZER_MIN).avcc.len() > code(QUANTIZER_MIN + 1).avcc.len());
     }
 
     #[test]
