@@ -220,7 +220,9 @@ fn sample_sizes(stsz: Stsz, file_size: u64) -> Result<Vec<u32>, Mp4Error> {
             if u64::from(count) * u64::from(size) > file_size {
                 return Err(Mp4Error::Tables("samples are larger than the file"));
             }
-            vec![size; usize::try_from(count).map_err(|_| Mp4Error::Tables("too many samples"))?]
+            // Twelve octets of file can name billions of samples: look before the list is made.
+            let count = usize::try_from(count).ok().filter(|n| *n <= SAMPLES_MAX);
+            vec![size; count.ok_or(Mp4Error::Tables("too many samples"))?]
         }
     };
     if sizes.len() > SAMPLES_MAX {
@@ -292,4 +294,19 @@ fn sample_times(stbl: &[u8], shift: i64, count: usize) -> Result<Vec<i64>, Mp4Er
         }
     }
     Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_octets_that_name_billions_of_samples_make_no_list_of_them() {
+        let samples = StszSamples::Identical {
+            count: u32::MAX,
+            size: 1,
+        };
+        let error = sample_sizes(Stsz { samples }, u64::MAX).unwrap_err();
+        assert_eq!(error, Mp4Error::Tables("too many samples"));
+    }
 }
