@@ -64,7 +64,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<bool> {
     let summary = act::perform(&stage, &cast, shutdown).await?;
     show::summary(&summary);
     if !arguments.once {
-        show::commands(&stage, &cast);
+        show::commands(&stage, &cast, &summary);
         if arguments.json {
             show::json(&summary)?;
         }

@@ -168,7 +168,7 @@ pub(crate) fn summary(summary: &Summary) {
 }
 
 /// Commands to copy, while everything keeps serving.
-pub(crate) fn commands(stage: &Stage, cast: &Cast) {
+pub(crate) fn commands(stage: &Stage, cast: &Cast, summary: &Summary) {
     let (l1, l2) = (cast.l1, cast.l2);
     let (client, _) = CLIENTS[0];
     let dir = std::env::current_dir()
@@ -181,22 +181,26 @@ pub(crate) fn commands(stage: &Stage, cast: &Cast) {
                 .map(|dir| dir.display().to_string())
         })
         .unwrap_or_else(|| stage.dir.display().to_string());
-    let edge = cast.edges.first().and_then(|edge| edge.rtsp.first());
-    let edge = edge.map(ToString::to_string).unwrap_or_default();
+    let edge = cast.edges.iter().min_by_key(|edge| edge.rtsp.first());
+    let rtsp = edge
+        .and_then(|edge| edge.rtsp.first())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let admin = edge.map(|edge| edge.admin.to_string()).unwrap_or_default();
+    let token = &summary.token;
     say(&format!(
         "\nEverything keeps serving until Ctrl-C. Try it yourself:
   dig @{} -p {} {SERVICE} SRV +subnet={client}
-  dig @{} -p {} TOKEN.{TOKENS} A          (TOKEN: the first label of a target above)
-  ffplay rtsp://{edge}/{TITLE}
+  dig @{} -p {} {token}.{TOKENS} A
+  ffplay rtsp://{rtsp}/{TITLE}
   cargo run --release -p player -- play {SERVICE} --client {client} --resolver {l1} --resolver {TOKENS}={l2}
   cargo run --release -p nameserver-l1 -- explain --config {dir}/nameserver-l1.toml --client {client} --service live
   cargo run --release -p mapmaker -- show --release {dir}/releases --placements | head
-  curl -s -X POST http://{}/drain",
+  curl -s -X POST http://{admin}/drain      (and /resume; GET /sessions, /metrics)",
         l1.ip(),
         l1.port(),
         l2.ip(),
         l2.port(),
-        cast.edges.first().map(|edge| edge.admin.to_string()).unwrap_or_default(),
     ));
 }
 
