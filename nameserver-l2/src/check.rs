@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use service::diagnostic::Report;
+use service::diagnostic::{Diagnostic, Report, Severity};
 
 use crate::config::Config;
 use crate::explain::Explainer;
 use crate::inputs::Inputs;
+use crate::plan::Plan;
 use crate::probe;
 use crate::view::View;
 
@@ -31,10 +32,31 @@ fn load(config: &Config) -> (Report, Arc<View>, Explainer) {
     }
     let view = Arc::new(View::new(config.probe));
     if let Some(plan) = news.plan {
+        report.extend(unknown_default(config, &plan));
         view.adopt(plan);
     }
     let (_, tokens, odd) = inputs.snapshot(&view, &Arc::default());
     report.extend(odd.findings);
     let services = inputs.services().cloned();
     (report, view.clone(), Explainer::new(tokens, view, services))
+}
+
+/// A default region that the map does not have catches nothing: a misspelt one would be noticed when it is needed.
+fn unknown_default(config: &Config, plan: &Plan) -> Option<Diagnostic> {
+    let name = config.default_region.as_deref()?;
+    let regions = plan.map.regions();
+    if regions.iter().any(|region| region.name == name) {
+        return None;
+    }
+    let message = format!(
+        "release {} has no region `{name}`, the configured `default_region`",
+        plan.generation
+    );
+    let names = regions.iter().map(|region| region.name.as_str());
+    let meant = service::config::closest(name, names);
+    Some(Diagnostic {
+        severity: Severity::Warning,
+        hint: meant.map(|meant| format!("did you mean `{meant}`?")),
+        ..Diagnostic::error(config.releases.display().to_string(), 0, 0, message)
+    })
 }

@@ -82,7 +82,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config, json } => {
-            let report = check::check(&Config::load(&config)?);
+            let report = match Config::load(&config) {
+                Ok(config) => check::check(&config),
+                Err(error) => error.diagnostic.into(),
+            };
             report.show();
             if json {
                 println!("{}", report.to_json());

@@ -53,8 +53,12 @@ impl Running {
 /// its names get REFUSED or SERVFAIL.
 ///
 /// # Errors
-/// When an address cannot be bound.
+/// When there is no address to listen on, or one cannot be bound.
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
+    anyhow::ensure!(
+        !config.listen.is_empty(),
+        "`listen` is empty: nobody could ask this server"
+    );
     let registry = service::metrics::registry("nameserver-l2");
     let (counters, view) = (
         Arc::<Counters>::default(),

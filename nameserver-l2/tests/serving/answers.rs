@@ -276,3 +276,33 @@ async fn explain_says_what_a_query_gets() {
     assert!(forged.routing.is_none());
     assert!(explainer.explain("a.b.example", None).is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_a_default_region_that_the_release_does_not_have() {
+    let (scene, _) = scene().await;
+    let mut config = scene.config.clone();
+    for (name, expected) in [
+        ("r2", ""),
+        (
+            "r3",
+            "no region `r3`, the configured `default_region` (did you mean `r1`?)",
+        ),
+    ] {
+        config.default_region = Some(name.to_owned());
+        let report = nameserver_l2::check::check(&config);
+        assert_eq!(report.errors(), 0);
+        assert!(report.to_string().ends_with(expected), "{report}");
+        assert_eq!(report.is_empty(), expected.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_an_address_does_not_start() {
+    let config = nameserver_l2::Config {
+        listen: Vec::new(),
+        ..nameserver_l2::Config::default()
+    };
+    let (_trigger, shutdown) = service::shutdown::channel();
+    let error = nameserver_l2::start(config, shutdown).await.unwrap_err();
+    assert!(error.to_string().contains("`listen` is empty"), "{error}");
+}
