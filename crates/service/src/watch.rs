@@ -1,5 +1,6 @@
 //! Files an operator may change while a program runs: polled, since that also works on network and overlay file systems.
 
+use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,11 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(50);
 
 /// One watched text file. The first [`File::poll`] always gives the content.
-#[derive(Debug)]
 pub struct File {
     path: PathBuf,
     seen: Option<Seen>,
 }
 
-#[derive(Debug)]
 struct Seen {
     stamp: Option<Stamp>,
     text: Option<String>,
@@ -91,6 +90,13 @@ impl File {
     }
 }
 
+/// Only the path: the text may hold keys, which belong in no log.
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("File").field(&self.path).finish()
+    }
+}
+
 /// The stamp, and whether the file has been quiet long enough for the stamp to identify its content.
 fn stat(path: &Path) -> io::Result<(Stamp, bool)> {
     let meta = std::fs::metadata(path)?;
@@ -129,6 +135,7 @@ mod tests {
         );
         std::fs::write(&path, "two").unwrap();
         assert_eq!(file.poll().unwrap(), None, "touched, not changed");
+        assert_eq!(format!("{file:?}"), format!("File({path:?})"));
     }
 
     #[test]
