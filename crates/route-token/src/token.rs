@@ -240,6 +240,11 @@ mod tests {
         fn anything_at_all_is_refused_without_a_panic(label in proptest::collection::vec(any::<u8>(), 0..80)) {
             prop_assert!(keys().open(&label).is_err());
         }
+
+        #[test]
+        fn whatever_looks_like_a_token_fails_the_check(label in "[23][0-9a-vA-V]{25}[048cgkosCGKOS]") {
+            prop_assert_eq!(keys().open(label.as_bytes()), Err(Refused::Check));
+        }
     }
 
     #[test]

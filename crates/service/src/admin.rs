@@ -96,9 +96,15 @@ mod tests {
         );
 
         trigger.fire();
-        while tokio::net::TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        let closed = async {
+            while tokio::net::TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(10);
+        tokio::time::timeout(patience, closed)
+            .await
+            .expect("closed in time");
     }
 
     #[tokio::test]

@@ -249,6 +249,18 @@ impl Scene {
         }
     }
 
+    /// Asks for A records again and again until the response code is as expected.
+    pub(crate) async fn until_rcode(&self, name: &str, wanted: ResponseCode) {
+        let began = Instant::now();
+        loop {
+            let found = self.ask(name, RecordType::A).await.metadata.response_code;
+            if found == wanted {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{found} instead of {wanted}");
+        }
+    }
+
     /// Reads the metrics again and again until a line is there.
     pub(crate) async fn until_metric(&self, line: &str) {
         let began = Instant::now();

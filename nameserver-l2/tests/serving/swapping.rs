@@ -188,7 +188,9 @@ async fn a_destroyed_key_ends_its_tokens_and_a_staged_one_opens_already() {
     scene.until(&new, &answers_of(&map)).await;
     ring.destroy(0).unwrap();
     scene.files.write("token-keys.toml", &ring.to_toml());
-    while scene.addresses(&old, RecordType::A).await.0 != ResponseCode::NXDomain {}
+    scene
+        .until_rcode(&format!("{old}.{ZONE}"), ResponseCode::NXDomain)
+        .await;
     scene.until(&new, &answers_of(&map)).await;
 }
 
@@ -251,7 +253,7 @@ async fn files_that_come_later_are_taken_up() {
         ResponseCode::Refused
     );
     scene.files.write("edge.stream.example.zone", ZONE_TEXT);
-    while scene.ask(&name, RecordType::A).await.metadata.response_code != ResponseCode::ServFail {}
+    scene.until_rcode(&name, ResponseCode::ServFail).await;
     scene.files.write("token-keys.toml", &ring.to_toml());
     let public = scene.files.path("release.pub");
     distribution::keys::write_public_key(&public, &scene.files.signing.verifying_key()).unwrap();
