@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
@@ -132,8 +133,8 @@ pub struct Switch {
     pub avoid: Vec<SocketAddr>,
     /// The frames' numbers must mean the same there.
     pub timing: Timing,
-    /// The first moment needed.
-    pub from: Npt,
+    /// The first frame needed; looked at when the new server is asked to play.
+    pub first: Arc<AtomicU32>,
     /// The player's key, for handoffs to come.
     pub key: SigningKey,
     /// Transport.
@@ -180,10 +181,11 @@ impl Switch {
         let set_ups = set_up(&session, &base, &plan, &self.key).await?;
         let flows = set_ups.iter().map(|(set_up, _)| *set_up).collect();
         self.step(Step::SetUp(session.clone(), flows)).await?;
-        let started = session.play(Some(self.from)).await?;
+        let from = Npt(self.timing.rtp_time(self.first.load(Ordering::Relaxed)));
+        let started = session.play(Some(from)).await?;
         let clocks = set_ups
             .iter()
-            .map(|(set_up, control)| (set_up.description, clock(&started, control, self.from)));
+            .map(|(set_up, control)| (set_up.description, clock(&started, control, from)));
         self.step(Step::Started(session.connection.id, clocks.collect()))
             .await?;
         Ok(token)

@@ -1,5 +1,5 @@
 //! Is the service acceptable? Frames received against frames announced, over two seconds (C9).
-//! Too few with gaps in the sequence numbers is loss on the way; too few without any is *thinning*: the
+//! Too few with packets lost on the way is a lossy network; too few without any is *thinning*: the
 //! server leaves frames out. Pure: instants and totals are arguments.
 
 use std::collections::VecDeque;

@@ -1,5 +1,6 @@
 //! From access units to pictures on the screen: merging, pacing, pausing, ending.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mdc::merge::{self, Merger};
@@ -135,6 +136,7 @@ impl Stage {
         let Some(number) = number.filter(|_| fits && complete) else {
             return;
         };
+        self.reached.fetch_max(number, Ordering::Relaxed);
         let merged = self.manner.merged;
         let same = |flow: &&mut Flow| {
             flow.connection == connection && (flow.description == description || !merged)

@@ -14,6 +14,7 @@ mod switching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
@@ -128,6 +129,8 @@ pub struct Stage {
     finder: Option<Finder>,
     watch: Watch,
     switching: Switching,
+    /// Highest frame number received.
+    reached: Arc<AtomicU32>,
     missing: Vec<u32>,
     last_packet: Instant,
     ended: bool,
@@ -173,6 +176,7 @@ impl Stage {
             finder: None,
             watch: Watch::default(),
             switching: Switching::default(),
+            reached: Arc::default(),
             missing: Vec::new(),
             last_packet: now,
             ended: false,

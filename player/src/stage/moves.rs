@@ -249,15 +249,19 @@ impl Stage {
     }
 
     /// Leaves the server that is not needed once the other one has caught up with it: after a failed
-    /// handoff the new one, after a switch the old one.
+    /// handoff the new one, after a switch the old one. A server switched to may stay a little behind, as
+    /// both send in real time; what it sends has no gap, and play-out waits for it if it has to.
     pub(super) fn leave(&mut self) {
         let Some(Leaving { old, new, switched }) = self.leaving else {
             return;
         };
+        let (num, den) = self.manner.timing.as_ref().map_or((0, 1), Timing::fps);
+        let behind = if switched { num / den.max(1) } else { 0 };
         let of = |connection| move |flow: &&Flow| flow.connection == connection;
         let caught_up = |gone: &Flow| {
             let mut staying = self.flows.iter().filter(of(new));
-            staying.any(|f| f.description == gone.description && f.highest >= gone.highest)
+            let reached = |f: &Flow| f.highest.map(|highest| highest.saturating_add(behind));
+            staying.any(|f| f.description == gone.description && reached(f) >= gone.highest)
         };
         let playing = self
             .flows

@@ -1,9 +1,9 @@
 //! The play loop's part of a switch to another server of our own accord (C9, C10).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
-
-use rtsp::range::Npt;
 
 use super::moves::Leaving;
 use super::{SILENCE_MAX, Stage};
@@ -11,6 +11,7 @@ use crate::events::Happening;
 use crate::flow::Flow;
 use crate::report::SwitchReport;
 use crate::resolve::millis;
+use crate::session::Carrier;
 use crate::switch::{Step, Switch};
 use crate::watch::{Complaint, Totals};
 
@@ -51,7 +52,7 @@ impl Stage {
         };
         let rested = self.switching.not_before.is_none_or(|at| now >= at);
         if rested && self.leaving.is_none() {
-            self.switch(complaint.to_string(), now);
+            self.switch(complaint, now);
         }
     }
 
@@ -77,10 +78,15 @@ impl Stage {
             return None;
         }
         let rate = f64::from(num) / f64::from(den) / f64::from(timing.descriptions());
+        // Inside a connection nothing gets lost: numbers missing there are of frames that were left out.
+        let lost = |flow: &Flow| match self.manner.carrier {
+            Carrier::Tcp => 0,
+            Carrier::Udp => flow.counts().lost,
+        };
         let totals = |flow: &Flow| Totals {
             description: flow.description,
             frames: flow.units,
-            packets_lost: flow.counts().lost,
+            packets_lost: lost(flow),
         };
         let mut totals: Vec<_> = self.flows.iter().map(totals).collect();
         totals.sort_by_key(|totals| totals.description);
@@ -94,7 +100,7 @@ impl Stage {
         self.finder.is_some() && self.manner.merged && recent
     }
 
-    fn switch(&mut self, reason: String, now: Instant) {
+    fn switch(&mut self, complaint: Complaint, now: Instant) {
         let (Some(finder), Some(timing)) = (self.finder.clone(), self.manner.timing.clone()) else {
             return;
         };
@@ -106,18 +112,24 @@ impl Stage {
         else {
             return;
         };
+        let reason = complaint.to_string();
         (self.listener)(Happening::Unhappy(reason.clone()));
         if !self.switching.avoid.contains(&from) {
             self.switching.avoid.push(from);
         }
         let excess = self.switching.avoid.len().saturating_sub(AVOIDED_MAX);
         self.switching.avoid.drain(..excess);
-        // The next parts: from the first frame that is not here. What a thinned chain misses comes again.
+        // The next parts: from the first frame that is not here if nothing comes any more; otherwise from
+        // where the old server is by then, or the new one would stay behind it, and every frame be late.
         let next = self.merger.as_ref().map_or(0, |merger| merger.next_frame());
+        let first = match complaint {
+            Complaint::Outage => Arc::new(AtomicU32::new(next)),
+            Complaint::Thinned(..) | Complaint::Lossy(..) => self.reached.clone(),
+        };
         let switch = Switch {
             finder,
             avoid: self.switching.avoid.clone(),
-            from: Npt(timing.rtp_time(next)),
+            first,
             timing,
             key: self.key.clone(),
             carrier: self.manner.carrier,

@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     None,
     /// Frames of this description and numbers in this range are not sent, their packet numbers skipped.
     Loses(u8, u32, u32),
-    /// From this frame on every second frame of this description is left out, packet numbers going on.
+    /// From this frame on every second frame of this description is left out, with its packet numbers.
     Thins(u8, u32),
     /// Packets carry another SSRC than announced.
     WrongSource,
@@ -83,7 +83,7 @@ pub(crate) fn title(frames: u32) -> Arc<Loaded> {
 pub(crate) struct World {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) secret: [u8; 32],
-    /// When title time 0 was sent; set by the first PLAY.
+    /// When title time 0 was sent in the session that started last.
     began: Mutex<Option<Instant>>,
     /// The player's key, learnt at the first SETUP.
     client_key: Mutex<Option<String>>,
@@ -106,6 +106,17 @@ impl World {
             told: Mutex::default(),
         })
     }
+
+    /// When title time 0 is sent: a session of its own starts with what was asked for, one that was handed
+    /// over goes on.
+    fn clock(&self, handed_over: bool, start: Npt) -> Instant {
+        let mut began = self.began.lock().unwrap();
+        if !handed_over || began.is_none() {
+            let before = Duration::from_micros(start.0 * 100 / 9);
+            *began = Some(Instant::now().checked_sub(before).unwrap());
+        }
+        began.unwrap()
+    }
 }
 
 /// A running server.
@@ -125,6 +136,8 @@ struct Client {
     writer: tokio::sync::Mutex<OwnedWriteHalf>,
     peer: SocketAddr,
     streams: Mutex<HashMap<u8, Arc<Stream>>>,
+    /// It came with a ticket: its session goes on by the clock of the one before.
+    handed_over: AtomicBool,
     dead: AtomicBool,
 }
 
@@ -194,6 +207,7 @@ impl Edge {
             writer: tokio::sync::Mutex::new(writer),
             peer,
             streams: Mutex::default(),
+            handed_over: AtomicBool::new(false),
             dead: AtomicBool::new(false),
         });
         let mut codec = Codec::new();
@@ -326,6 +340,7 @@ impl Edge {
             let key = self.world.client_key.lock().unwrap().clone().unwrap();
             let proof = header(asked, handoff::PROOF)?;
             ticket::proof::verify(&key, "nonce", ticket, proof).ok()?;
+            client.handed_over.store(true, Ordering::Relaxed);
         } else if let Some(key) = header(asked, handoff::KEY) {
             *self.world.client_key.lock().unwrap() = Some(key.to_owned());
         }
@@ -410,18 +425,14 @@ impl Edge {
 
     /// Sends one description in real time, then BYE.
     async fn send(self, client: Arc<Client>, stream: Arc<Stream>, number: u8, start: Npt) {
-        let began = *self
+        let began = self
             .world
-            .began
-            .lock()
-            .unwrap()
-            .get_or_insert_with(Instant::now);
+            .clock(client.handed_over.load(Ordering::Relaxed), start);
         let description = &self.world.loaded.descriptions[usize::from(number)];
         let mut numbers = self.numbers(number);
         if self.fault == Fault::WrongSource {
             numbers.ssrc ^= 1;
         }
-        let mut left_out = 0;
         for frame in &description.frames[description.idr_before(start.0)..] {
             let due = began + Duration::from_micros(frame.rtp_time * 100 / 9);
             tokio::time::sleep_until(due.into()).await;
@@ -435,7 +446,6 @@ impl Edge {
                 Fault::Thins(d, from)
                     if d == number && frame.number >= from && frame.number % 4 > 1 =>
                 {
-                    left_out += frame.packets;
                     continue;
                 }
                 Fault::Dies(at) if frame.number >= at => return client.die().await,
@@ -443,11 +453,6 @@ impl Edge {
                 Fault::SendsNothing(d) if d == number => return,
                 _ => {}
             }
-            let seq_base = numbers.seq_base.wrapping_sub(left_out);
-            let numbers = Continuity {
-                seq_base,
-                ..numbers
-            };
             let bytes =
                 description.frame_bytes(frame, &self.world.loaded.title.files[usize::from(number)]);
             let nals: Vec<&[u8]> = description.nals(frame, bytes.unwrap()).collect();

@@ -99,6 +99,12 @@ async fn a_thinned_description_is_taken_from_another_server() {
         ("token1", &good.address.to_string())
     );
     assert_eq!(report.server, Some(good.address.to_string()));
+    println!(
+        "DBG lost {} late {} stalls {} {} switch {:?}",
+        report.frames_lost, report.frames_late, report.stalls, report.stall_ms, report.switches
+    );
+    // The old server is left at once, not when it has come to the end of the title.
+    assert!(switch.duration_ms < 1_000.0, "{switch:?}");
     // Nothing of the untouched description is lost, and of the thinned one nothing after the switch.
     assert!(report.frames_lost < 60, "{report:?}");
     assert_eq!((report.frames_repeated, report.frames_out_of_order), (0, 0));
