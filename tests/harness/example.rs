@@ -6,15 +6,23 @@ use std::{
 };
 
 use anyhow::Context;
+use distribution::{keys, release};
 use mapmaker::BuildOptions;
 use route_token::KeyRing;
 use service::shutdown::{self, Shutdown, Trigger};
 use tempfile::TempDir;
+use traffic_map::{
+    Map,
+    services::{self, Services},
+};
 
 /// The zone of the first level.
 pub const ZONE: &str = "stream.example.";
 /// The token zone, of the second level.
 pub const TOKENS: &str = "edge.stream.example.";
+/// Where these tests say the edges listen. Nobody does, so that edges which happen to run on this machine,
+/// such as those of the demo, have no say in the answers.
+const NOBODY: &str = "rtsp = 1";
 
 /// A path in the repository.
 pub fn repository(path: &str) -> PathBuf {
@@ -27,8 +35,12 @@ pub struct Example {
     pub l1: SocketAddr,
     /// The second level.
     pub l2: SocketAddr,
+    /// Metrics and explanations of the second level.
+    pub l2_admin: SocketAddr,
     /// Keys of the tokens.
     pub ring: KeyRing,
+    /// Whom both levels take releases from.
+    pub public_key: PathBuf,
     folder: TempDir,
     trigger: Trigger,
     programs: (nameserver_l1::Running, nameserver_l2::Running),
@@ -47,17 +59,21 @@ impl Example {
             out: folder.path().join("releases"),
             ..Default::default()
         };
-        options.files.world = repository("zones/world.toml");
+        options.files.world = world(folder.path())?;
         options.files.services = repository("zones/services.toml");
         let built = tokio::task::spawn_blocking(move || mapmaker::build(&options)).await??;
         let (trigger, shutdown) = shutdown::channel();
-        let config = l1_config(folder.path(), &built.public_key);
-        let l1 = nameserver_l1::start(config, shutdown.clone()).await?;
+        let l1_file = folder.path().join(L1_FILE);
+        std::fs::write(&l1_file, l1_config(&built.public_key))?;
+        let l1_config = nameserver_l1::Config::load(&l1_file)?;
+        let l1 = nameserver_l1::start(l1_config, shutdown.clone()).await?;
         let l2 = start_l2(folder.path(), &built.public_key, shutdown).await?;
         Ok(Self {
             l1: *l1.dns.first().context("the first level listens nowhere")?,
             l2: *l2.dns.first().context("the second level listens nowhere")?,
+            l2_admin: l2.admin,
             ring: KeyRing::from_toml(&ring)?,
+            public_key: built.public_key,
             folder,
             trigger,
             programs: (l1, l2),
@@ -67,6 +83,32 @@ impl Example {
     /// The folder with releases and keys.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The file that the first level was configured by.
+    pub fn l1_file(&self) -> PathBuf {
+        self.folder().join(L1_FILE)
+    }
+
+    /// The release in force, verified, with its number.
+    ///
+    /// # Errors
+    /// When it is not as it was signed, or holds no map.
+    pub fn map(&self) -> anyhow::Result<(u64, Map)> {
+        let trusted = keys::read_public_keys(&self.public_key)?;
+        let release = release::load(&self.folder().join("releases"), &trusted)?;
+        let bytes = release.blob("map").context("the release has no map")?;
+        Ok((release.generation, Map::decode(bytes)?))
+    }
+
+    /// The services of the example.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is refused.
+    pub fn services(&self) -> anyhow::Result<Services> {
+        let path = repository("zones/services.toml");
+        let text = std::fs::read_to_string(&path)?;
+        services::parse("services.toml", &text).map_err(|findings| anyhow::anyhow!("{findings:?}"))
     }
 
     /// Ends both programs.
@@ -84,18 +126,30 @@ fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
-fn l1_config(folder: &Path, public_key: &Path) -> nameserver_l1::Config {
-    nameserver_l1::Config {
-        listen: vec![any_port()],
-        admin: any_port(),
-        workers: 1,
-        zones: repository("zones"),
-        services: repository("zones/services.toml"),
-        releases: folder.join("releases"),
-        trusted_key: public_key.to_owned(),
-        state: folder.join("l1.state"),
-        token_keys: folder.join("token-keys.toml"),
-    }
+/// The example's `world.toml` with its edges where nobody listens; the rest is untouched.
+fn world(folder: &Path) -> anyhow::Result<PathBuf> {
+    let text = std::fs::read_to_string(repository("zones/world.toml"))?;
+    let data = format!("\"{}/", repository("zones/data").display());
+    let moved = text
+        .replace("\"data/", &data)
+        .replace("rtsp = 8554", NOBODY);
+    anyhow::ensure!(!moved.contains("8554"), "an edge stays where it was");
+    let path = folder.join("world.toml");
+    std::fs::write(&path, moved)?;
+    Ok(path)
+}
+
+const L1_FILE: &str = "nameserver-l1.toml";
+
+/// Paths without a folder are beside the file.
+fn l1_config(public_key: &Path) -> String {
+    format!(
+        "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\nworkers = 1\nzones = {zones:?}\n\
+         services = {services:?}\nreleases = \"releases\"\ntrusted_key = {public_key:?}\n\
+         state = \"l1.state\"\ntoken_keys = \"token-keys.toml\"\n",
+        zones = repository("zones"),
+        services = repository("zones/services.toml"),
+    )
 }
 
 async fn start_l2(
@@ -113,6 +167,10 @@ async fn start_l2(
         trusted_key: public_key.to_owned(),
         state: folder.join("l2.state"),
         token_keys: folder.join("token-keys.toml"),
+        probe: nameserver_l2::config::Probe {
+            interval_ms: 100, // the edges are all down: that is known soon
+            ..Default::default()
+        },
         ..nameserver_l2::Config::default()
     };
     nameserver_l2::start(config, shutdown).await

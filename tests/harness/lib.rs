@@ -1,6 +1,11 @@
 //! What the whole-system tests share: starting real programs on port 0 and asking them with other
 //! people's tools.
 
+pub mod admin;
+pub mod cache;
+pub mod clients;
 pub mod dig;
 pub mod example;
+pub mod random;
 pub mod tools;
+pub mod wire;
