@@ -9,16 +9,13 @@ use std::{
 use anyhow::Context;
 use arc_swap::{ArcSwap, cache::Cache};
 use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, respond};
-use dns_transport::{Answerer, Arrival, Worker, counters::TcpCounters, tcp, udp};
+use dns_transport::{Answerer, Arrival, Worker, counters::TcpCounters, pair, tcp, udp};
 use service::{admin, shutdown::Shutdown, watch::POLL_INTERVAL};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::{
     adoption::Adoption, config::Config, inputs::Inputs, metrics::Metrics, routing::Routing, status,
 };
-
-/// Tries to find one free port for UDP and TCP together, when any port will do.
-const PORT_TRIES: usize = 20;
 
 /// What is served at one moment: queries are answered from the snapshot, `explain` looks at the routing.
 pub struct Serving {
@@ -79,7 +76,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     };
     let (mut udp, mut dns, mut tasks) = (Vec::new(), Vec::new(), JoinSet::new());
     for listen in &config.listen {
-        let (handle, listener) = bind(*listen, config.worker_count(), &door).await?;
+        let (handle, listener) = pair::bind(*listen, config.worker_count(), &door)?;
         dns.push(handle.local());
         let counters = TcpCounters::default();
         metrics.follow(handle.counters(), counters.clone());
@@ -104,26 +101,6 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         tasks,
         shutdown,
     })
-}
-
-/// Binds UDP and TCP to the same address. Port 0: a port that is free for both.
-async fn bind(
-    listen: SocketAddr,
-    workers: usize,
-    door: &Door,
-) -> anyhow::Result<(udp::UdpHandle, TcpListener)> {
-    let mut tries = if listen.port() == 0 { PORT_TRIES } else { 1 };
-    loop {
-        let handle = udp::spawn(listen, workers, door)
-            .with_context(|| format!("UDP {listen} cannot be bound"))?;
-        match TcpListener::bind(handle.local()).await {
-            Ok(listener) => return Ok((handle, listener)),
-            Err(error) if tries <= 1 => {
-                return Err(error).with_context(|| format!("TCP {listen} cannot be bound"));
-            }
-            Err(_) => tries -= 1,
-        }
-    }
 }
 
 /// Follows the files and swaps the snapshot.

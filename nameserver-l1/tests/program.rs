@@ -251,3 +251,32 @@ fn the_running_program_says_where_it_listens_explains_and_ends_on_a_signal() {
         .unwrap();
     assert!(ended.success() && child.wait().unwrap().success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_families_are_served_on_one_port() {
+    let site = Site::new();
+    let text = std::fs::read_to_string(site.config_file()).unwrap();
+    // Another program may take the port in between: any of some free ones will do.
+    let mut failed = String::new();
+    for _ in 0..10 {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let listen = format!("listen = [\"0.0.0.0:{port}\", \"[::]:{port}\"]");
+        site.write(
+            "l1.toml",
+            &text.replace("listen = [\"127.0.0.1:0\"]", &listen),
+        );
+        let config = nameserver_l1::Config::load(&site.config_file()).unwrap();
+        let (trigger, shutdown) = service::shutdown::channel();
+        match nameserver_l1::start(config, shutdown).await {
+            Ok(running) => {
+                assert_eq!(running.dns.len(), 2);
+                trigger.fire();
+                return running.wait().await.unwrap();
+            }
+            Err(error) => failed = format!("{error:#}"),
+        }
+    }
+    panic!("{failed}");
+}
