@@ -11,8 +11,11 @@ use rtp_types::RtpPacket;
 
 use crate::session::SetUp;
 
-/// Packets kept until PLAY's answer says what their timestamps mean; it comes within a round trip.
-const EARLY_PACKETS_MAX: usize = 512;
+/// Packets kept until PLAY's answer says what their timestamps mean. It comes within a round trip, but in
+/// that time a server that starts at an IDR may send seconds of the title at once.
+const EARLY_PACKETS_MAX: usize = 16_384;
+/// Octets of them: two seconds at 32 Mbit/s.
+const EARLY_OCTETS_MAX: u64 = 8 << 20;
 /// Packets of a foreign source tolerated before the stream is given up as broken.
 const FOREIGN_MAX: u64 = 200;
 /// The clock of H.264 over RTP, ticks per second (RFC 6184 §8.2.1).
@@ -128,7 +131,11 @@ impl Flow {
         self.octets += packet.len() as u64;
         self.last_packet = Some(at);
         match &mut self.intake {
-            Intake::Waiting(early) if early.len() < EARLY_PACKETS_MAX => early.push((packet, at)),
+            Intake::Waiting(early)
+                if early.len() < EARLY_PACKETS_MAX && self.octets <= EARLY_OCTETS_MAX =>
+            {
+                early.push((packet, at));
+            }
             Intake::Waiting(_) => return Err("packets without end before PLAY's answer".into()),
             Intake::Running(_) => self.take_rtp(&packet, at),
         }

@@ -124,6 +124,8 @@ enum Failure {
     Source(u8),
     #[error("no frame of d{0} came in time")]
     NoFrame(u8),
+    #[error("the new server went away")]
+    Gone,
     #[error("the play has ended")]
     Ended,
 }
@@ -221,7 +223,7 @@ impl Handoff {
             .await?;
         match timeout(FIRST_FRAME_TIMEOUT, arrival).await {
             Err(_) => return Err(Failure::NoFrame(description)),
-            Ok(Err(_)) => return Err(Failure::Ended),
+            Ok(Err(_)) => return Err(Failure::Gone),
             Ok(Ok(())) => {}
         }
         let body = Confirmation::new(&self.offer.id, description, Outcome::Ok).to_body();

@@ -60,6 +60,16 @@ impl Stage {
             .for_each(|flow| flow.ended = true);
     }
 
+    /// A server sends what makes no sense: the play goes on without it, if somebody else sends.
+    pub(super) fn broken(&mut self, connection: u64, reason: String) -> Result<(), StageError> {
+        if self.flows.iter().all(|flow| flow.connection == connection) {
+            return Err(StageError::Broken(reason));
+        }
+        tracing::warn!(%reason, "a server is given up");
+        self.closed(connection, reason);
+        Ok(())
+    }
+
     pub(super) fn closed(&mut self, connection: u64, reason: String) {
         let known = self
             .seats
@@ -74,6 +84,7 @@ impl Stage {
         let goodbye = self.flows.iter().filter(mine).any(|flow| flow.ended);
         self.retire(|flow| flow.connection == connection);
         self.ended = goodbye && self.flows.is_empty();
+        self.handoff_lost(connection);
         self.switch_lost(connection);
         self.closed = Some(reason);
     }

@@ -264,8 +264,9 @@ impl Stage {
                 let mut flows = self.flows.iter_mut();
                 let found = flows.find(|flow| flow.carries(event.connection, channel));
                 let Some(flow) = found else { return Ok(()) };
-                flow.packet(channel, packet, event.at)
-                    .map_err(StageError::Broken)?;
+                if let Err(reason) = flow.packet(channel, packet, event.at) {
+                    return self.broken(event.connection, reason);
+                }
                 self.last_packet = self.last_packet.max(event.at);
                 if self.report.join_ms.is_none() && flow.last_packet.is_some() {
                     let join_ms = millis(event.at.saturating_duration_since(self.started));

@@ -224,6 +224,13 @@ impl Stage {
         }
     }
 
+    /// The connection of the server we were moving to is of no use any more: nothing will arrive there.
+    pub(super) fn handoff_lost(&mut self, connection: u64) {
+        if let Some(moving) = &mut self.moving {
+            moving.arrivals.retain(|a| a.connection != connection);
+        }
+    }
+
     /// Tells the handoff of a description that has arrived: its first frame is here, and the old server's
     /// frames reach up to it, so that nothing is missing in between when the old one stops.
     pub(super) fn arrivals(&mut self) {

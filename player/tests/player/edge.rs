@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     Thins(u8, u32),
     /// Packets carry another SSRC than announced.
     WrongSource,
+    /// So do these, and each of them comes three hundred times.
+    Floods,
     /// DESCRIBE redirects to itself, for ever.
     Redirects,
     /// DESCRIBE answers with this text instead of SDP.
@@ -404,6 +406,11 @@ impl Edge {
     }
 
     fn send_all(&self, client: &Arc<Client>, asked: &Request) {
+        let start = Self::range(asked);
+        // Set before anybody learns that the client plays, and may hand it over.
+        let began = self
+            .world
+            .clock(client.handed_over.load(Ordering::Relaxed), start);
         let count = {
             let mut playing = self.playing.lock().unwrap();
             if !playing.iter().any(|other| Arc::ptr_eq(other, client)) {
@@ -417,22 +424,26 @@ impl Edge {
             if !stream.started.swap(true, Ordering::Relaxed) {
                 let sending = self
                     .clone()
-                    .send(client.clone(), stream, number, Self::range(asked));
+                    .send(client.clone(), stream, number, (start, began));
                 tokio::spawn(sending);
             }
         }
     }
 
     /// Sends one description in real time, then BYE.
-    async fn send(self, client: Arc<Client>, stream: Arc<Stream>, number: u8, start: Npt) {
-        let began = self
-            .world
-            .clock(client.handed_over.load(Ordering::Relaxed), start);
+    async fn send(
+        self,
+        client: Arc<Client>,
+        stream: Arc<Stream>,
+        number: u8,
+        (start, began): (Npt, Instant),
+    ) {
         let description = &self.world.loaded.descriptions[usize::from(number)];
         let mut numbers = self.numbers(number);
-        if self.fault == Fault::WrongSource {
+        if matches!(self.fault, Fault::WrongSource | Fault::Floods) {
             numbers.ssrc ^= 1;
         }
+        let copies = if self.fault == Fault::Floods { 300 } else { 1 };
         for frame in &description.frames[description.idr_before(start.0)..] {
             let due = began + Duration::from_micros(frame.rtp_time * 100 / 9);
             tokio::time::sleep_until(due.into()).await;
@@ -457,7 +468,9 @@ impl Edge {
                 description.frame_bytes(frame, &self.world.loaded.title.files[usize::from(number)]);
             let nals: Vec<&[u8]> = description.nals(frame, bytes.unwrap()).collect();
             for packet in packets(&nals, description, frame, &numbers) {
-                client.packet(&stream, false, &packet).await;
+                for _ in 0..copies {
+                    client.packet(&stream, false, &packet).await;
+                }
             }
         }
         // RFC 3550 §6.6: version 2, one source, packet type 203, length 1.

@@ -151,6 +151,8 @@ async fn a_failed_handoff_leaves_the_first_server_playing() {
         Fault::RefusesPlay,
         Fault::SendsNothing(1),
         Fault::WrongSource,
+        Fault::Floods,
+        Fault::Dies(45),
     ] {
         let world = World::new(120);
         let first = Edge::start(&world, Fault::None).await;
@@ -160,8 +162,16 @@ async fn a_failed_handoff_leaves_the_first_server_playing() {
         first.hand_over(second.address, "h1", (45, 60)).await;
         let report = playing.await.unwrap();
         whole(&report, 120);
-        assert!(!report.handoffs[0].ok, "{fault:?}: {report:?}");
+        let handoff = &report.handoffs[0];
+        assert!(!handoff.ok, "{fault:?}: {report:?}");
         assert_eq!(report.server, Some(first.address.to_string()));
+        // A server that is of no use is noticed before its time is up, and the first one is told.
+        if matches!(fault, Fault::Floods | Fault::Dies(_)) {
+            assert_eq!(handoff.error.as_deref(), Some("the new server went away"));
+            let told = world.told.lock().unwrap().clone();
+            let failed = "handoff: h1\r\nd1: failed\r\n".to_owned();
+            assert_eq!(told, [(first.address.port(), failed)], "{fault:?}");
+        }
     }
 }
 
