@@ -5,7 +5,6 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::SigningKey;
@@ -97,8 +96,6 @@ struct Player {
     duplicates: u32,
     title: support::Reference,
     frames: [Vec<(u32, Vec<u8>)>; 2],
-    longest_wait: Duration,
-    last_frame: Instant,
 }
 
 impl Player {
@@ -122,8 +119,6 @@ impl Player {
             duplicates: 0,
             title,
             frames,
-            longest_wait: Duration::ZERO,
-            last_frame: Instant::now(),
         }
     }
 
@@ -149,8 +144,6 @@ impl Player {
             }
             while self.early[d].remove(&self.next[d]) {
                 self.next[d] += 2;
-                self.longest_wait = self.longest_wait.max(self.last_frame.elapsed());
-                self.last_frame = Instant::now();
             }
         }
         seen
@@ -287,11 +280,9 @@ async fn to_and_fro(a: &TestEdge, b: &TestEdge, times: u64) -> Player {
         "a gap: {:?}",
         player.early
     );
-    let half_a_group = Duration::from_millis(400);
     assert!(
-        player.longest_wait < half_a_group,
-        "{:?} without a frame",
-        player.longest_wait
+        player.duplicates > 0,
+        "both edges never sent at once: that was break before make"
     );
     player
 }
