@@ -43,7 +43,7 @@ fn test() -> anyhow::Result<()> {
     packages::install_missing()?;
     lint()?;
     // With the tools installed, a test that cannot find its tool has failed, not skipped.
-    run(cargo(&["test", "--workspace"]).env("SIGNPOST_REQUIRE_TOOLS", "1"))
+    run(cargo(&["test", "--workspace", "--no-fail-fast"]).env("SIGNPOST_REQUIRE_TOOLS", "1"))
 }
 
 fn lint() -> anyhow::Result<()> {
