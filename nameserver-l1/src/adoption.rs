@@ -1,13 +1,14 @@
-//! Which new versions are taken up. A version that cannot be read, or does not fit the rest, is refused
+//! Which new versions are taken up. A version that cannot be read, or would take away what is served, is refused
 //! and the one before keeps serving; it is tried again whenever something else changes, so that two
-//! files edited together are taken up together.
+//! files edited together are taken up together. A service that does not fit and is not served anyway keeps
+//! nothing back: it answers with the zone's own records until it fits.
 
 use std::collections::BTreeMap;
 
 use service::diagnostic::Report;
 
 use crate::{
-    checks::cross_check,
+    checks::{cross_check, harm},
     inputs::Arrival,
     world::{Source, Version, World},
 };
@@ -18,6 +19,10 @@ pub struct Adoption {
     world: World,
     /// Read, and not fitting yet.
     pending: BTreeMap<Source, Version>,
+    /// Why what waits was refused, so that a reason that lasts is told once.
+    told: BTreeMap<Source, Report>,
+    /// Findings about services in force that do not fit; told already.
+    told_misfits: Report,
 }
 
 /// What became of the arrivals.
@@ -29,6 +34,8 @@ pub struct Outcome {
     pub adopted: Vec<Source>,
     /// Sources whose newest version is refused, with the reasons.
     pub refused: Vec<(Source, Report)>,
+    /// News of what in the world in force does not fit.
+    pub misfits: Report,
 }
 
 impl Adoption {
@@ -44,6 +51,7 @@ impl Adoption {
             return outcome;
         }
         for (source, version) in arrivals {
+            self.told.remove(&source); // it is another version, and gets a refusal of its own
             match version {
                 Ok(version) => {
                     self.pending.insert(source, version);
@@ -57,6 +65,11 @@ impl Adoption {
             }
         }
         self.adopt(&mut outcome);
+        let misfits = cross_check(&self.world).report();
+        if misfits != self.told_misfits {
+            self.told_misfits = misfits.clone();
+            outcome.misfits = misfits;
+        }
         outcome
     }
 
@@ -66,10 +79,10 @@ impl Adoption {
             return;
         }
         let everything = self.with(self.pending.iter());
-        let misfits = cross_check(&everything);
-        if misfits.errors() == 0 {
+        if harm(&self.world, &everything).is_empty() {
             self.world = everything;
             outcome.changed = true;
+            self.told.clear();
             outcome
                 .adopted
                 .extend(std::mem::take(&mut self.pending).into_keys());
@@ -77,14 +90,23 @@ impl Adoption {
         }
         for source in self.pending.keys().cloned().collect::<Vec<_>>() {
             let alone = self.with(self.pending.get_key_value(&source).into_iter());
-            let report = cross_check(&alone);
-            if report.errors() == 0 {
+            let harm = harm(&self.world, &alone);
+            let comes_in = match source {
+                // Without services in force no name is routed: with any of them there is more to serve, never less.
+                Source::Services => self.world.services.is_none(),
+                // Checked before it was remembered; from then on there is no way back.
+                Source::Release => true,
+                Source::Keys | Source::Zone(_) => false,
+            };
+            if comes_in || harm.is_empty() {
                 self.world = alone;
                 self.pending.remove(&source);
+                self.told.remove(&source);
                 outcome.changed = true;
                 outcome.adopted.push(source);
-            } else {
-                outcome.refused.push((source, report));
+            } else if self.told.get(&source) != Some(&harm) {
+                self.told.insert(source.clone(), harm.clone());
+                outcome.refused.push((source, harm));
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Whether the parts of a world fit together: what no file can know about itself. Each finding points
 //! into the file in which the operator will want to correct it.
 
+use std::collections::BTreeMap;
+
 use dns_engine::{Zones, name, rtype};
 use service::diagnostic::{Diagnostic, Report, line_and_column};
 use toml::de::{DeTable, DeValue};
-use traffic_map::services::Service;
+use traffic_map::{Map, services::Service};
 
 use crate::{
     service_names::{Place, ServiceNames},
@@ -12,23 +14,93 @@ use crate::{
     world::{ServicesFile, World, wire},
 };
 
+/// What does not fit.
+#[derive(Debug, Default)]
+pub struct Misfits {
+    /// By the name of the service, which then answers with the zone's own records alone.
+    pub services: BTreeMap<String, Report>,
+    /// Everything else.
+    pub files: Report,
+}
+
+impl Misfits {
+    /// All findings.
+    pub fn report(&self) -> Report {
+        let mut report = self.files.clone();
+        for service in self.services.values() {
+            report.extend(service.findings.iter().cloned());
+        }
+        report
+    }
+
+    fn fits(&self, world: &World, name: &str) -> bool {
+        names(world).any(|other| other == name) && !self.services.contains_key(name)
+    }
+}
+
+fn names(world: &World) -> impl Iterator<Item = &str> {
+    let services = world.services.iter();
+    let services = services.flat_map(|file| &file.services.services);
+    services.map(|service| service.name.as_str())
+}
+
+/// What would be harmed by going from a world `now` to `next`: services that fit now, and what is newly wrong with
+/// files. A service that is not routed anyway harms nobody, unless it was meant to replace one that is.
+pub fn harm(now: &World, next: &World) -> Report {
+    let (misfits_now, misfits) = (cross_check(now), cross_check(next));
+    let known = &misfits_now.files.findings;
+    let news = misfits.files.findings.iter();
+    let mut harm = Report::default();
+    harm.extend(news.filter(|finding| !known.contains(finding)).cloned());
+    let removes =
+        names(now).any(|name| misfits_now.fits(now, name) && !names(next).any(|n| n == name));
+    for (name, report) in &misfits.services {
+        let new = !misfits_now.services.contains_key(name);
+        if misfits_now.fits(now, name) || (removes && new) {
+            harm.extend(report.findings.iter().cloned());
+        }
+    }
+    harm
+}
+
 /// Everything that does not fit.
-pub fn cross_check(world: &World) -> Report {
-    let mut report = Report::default();
-    check_files(world, &mut report);
+pub fn cross_check(world: &World) -> Misfits {
+    let mut misfits = Misfits::default();
+    check_files(world, &mut misfits.files);
     let zones = world.zones();
     let Some(file) = &world.services else {
-        return report;
+        return misfits;
     };
     for service in &file.services.services {
+        let mut report = Report::default();
         // What is wrong with a zone that is not loaded has been said already.
         if !world.is_unloaded(&wire(&service.owner)) {
             check_owner(file, service, &zones, &mut report);
             check_tokens(file, service, &zones, &mut report);
         }
-        check_class(file, service, world, &mut report);
+        if let Some(release) = &world.release {
+            check_class(file, service, release.generation, &release.map, &mut report);
+        }
+        if !report.is_empty() {
+            misfits.services.insert(service.name.clone(), report);
+        }
     }
-    check_client_names(world, file, &mut report);
+    check_client_names(world, file, &mut misfits.files);
+    misfits
+}
+
+/// Why a map should not be taken into this world: a service that fits the rest is not in it.
+pub fn check_map(world: &World, generation: u64, map: &Map) -> Report {
+    let mut report = Report::default();
+    let Some(file) = &world.services else {
+        return report;
+    };
+    let misfits = cross_check(world).services;
+    for service in &file.services.services {
+        if !misfits.contains_key(&service.name) {
+            check_class(file, service, generation, map, &mut report);
+        }
+    }
     report
 }
 
@@ -134,15 +206,18 @@ fn check_tokens(file: &ServicesFile, service: &Service, zones: &Zones, report: &
 }
 
 /// The map has to know the service's class.
-fn check_class(file: &ServicesFile, service: &Service, world: &World, report: &mut Report) {
-    let Some(release) = &world.release else {
-        return;
-    };
-    let classes = release.map.class_count();
+fn check_class(
+    file: &ServicesFile,
+    service: &Service,
+    generation: u64,
+    map: &Map,
+    report: &mut Report,
+) {
+    let classes = map.class_count();
     if usize::from(service.class) >= classes {
         let message = format!(
-            "class {} is not in the map of release {}, which has {classes}",
-            service.class, release.generation
+            "class {} is not in the map of release {generation}, which has {classes}",
+            service.class
         );
         let finding = finding(file, &service.name, "class", message);
         report.push(finding.with_hint("publish a release built from this file first"));

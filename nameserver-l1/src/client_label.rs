@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use dns_engine::name;
 use traffic_map::Subnet;
 
 const IPV4_MARK: &[u8] = b"ip4-";
@@ -40,6 +41,11 @@ pub fn read(label: &[u8]) -> ClientLabel {
         return ClientLabel::Ordinary;
     };
     network.map_or(ClientLabel::Mangled, ClientLabel::Network)
+}
+
+/// True if some label of a name (wire form) carries a mark.
+pub fn is_in(name: &[u8]) -> bool {
+    name::labels(name).any(|label| read(label) != ClientLabel::Ordinary)
 }
 
 /// Spells a network as a label; bits past the prefix length are cleared.

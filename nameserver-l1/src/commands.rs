@@ -67,7 +67,7 @@ pub fn check(config_file: &Path) -> Report {
             "there is no zone file (NAME.zone) in it",
         ));
     }
-    report.extend(cross_check(&world).findings);
+    report.extend(cross_check(&world).report().findings);
     report
 }
 
@@ -85,9 +85,11 @@ impl Offline {
     pub fn open(config_file: &Path) -> anyhow::Result<Self> {
         let config = Config::load(config_file)?;
         let mut adoption = Adoption::default();
-        for (_, report) in adoption.take(Inputs::look(&config)).refused {
+        let outcome = adoption.take(Inputs::look(&config));
+        for (_, report) in &outcome.refused {
             report.show();
         }
+        outcome.misfits.show();
         let metrics = Metrics::register(&prometheus::Registry::new())?;
         let (snapshot, routing) = adoption.world().build(&metrics);
         Ok(Self { snapshot, routing })

@@ -27,7 +27,7 @@ pub struct Explanation {
     pub built_at: Option<u64>,
     /// Serial of the owner's zone.
     pub zone_serial: Option<u32>,
-    /// Why: map, unmapped, none_up, no_release, no_keys.
+    /// Why: map, unmapped, none_up, no_release, no_keys, misfit.
     pub reason: &'static str,
     /// First and last address that the map treats like this client.
     pub range: Option<(String, String)>,

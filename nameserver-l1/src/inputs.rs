@@ -17,9 +17,10 @@ use service::{
 use traffic_map::Map;
 
 use crate::{
+    checks::check_map,
     config::Config,
     routing::Release,
-    world::{self, Source, Version},
+    world::{self, Source, Version, World},
 };
 
 /// What was found new: a version that can be read, or why it cannot.
@@ -29,6 +30,10 @@ pub type Arrival = (Source, Result<Version, Report>);
 const MAP_BLOB: &str = "map";
 /// Polls that a zone file has to be missing for until it counts as removed: some editors move it away first.
 const MISSING_POLLS: u8 = 2;
+
+/// Polls after a start for which a release that lacks some service's class is not taken, so that the one before the
+/// restart, which has it, comes first. If there is none, routing the other services is better than routing nothing.
+const PATIENCE_POLLS: u32 = 4;
 
 /// The files, and what was seen of them.
 pub struct Inputs {
@@ -56,19 +61,17 @@ impl Inputs {
                 keys: None,
                 reader: None,
                 told: None,
+                polls_without: 0,
             },
         }
     }
 
-    /// Everything that has changed since the last call.
-    pub fn poll(&mut self) -> Vec<Arrival> {
-        let mut arrivals = self.poll_texts();
-        arrivals.extend(
-            self.releases
-                .poll()
-                .map(|version| (Source::Release, version)),
-        );
-        arrivals
+    /// The release, if it has changed since the last call. One that does not fit what is in force is refused here,
+    /// before it is remembered: else there would be no way back from it.
+    pub fn poll_release(&mut self, in_force: &World) -> Vec<Arrival> {
+        let version = self.releases.poll(in_force);
+        let arrival = version.map(|version| (Source::Release, version));
+        arrival.into_iter().collect()
     }
 
     /// Everything as it is now, for a single look: leaves alone what a running server remembers.
@@ -82,7 +85,8 @@ impl Inputs {
         arrivals
     }
 
-    fn poll_texts(&mut self) -> Vec<Arrival> {
+    /// Keys, zones and services that have changed since the last call.
+    pub fn poll_texts(&mut self) -> Vec<Arrival> {
         let mut arrivals = Vec::new();
         let keys = poll(&mut self.keys, |file, text| {
             Ok(Version::Keys(Arc::new(read_keys(file, &text)?)))
@@ -229,14 +233,16 @@ struct Releases {
     reader: Option<release::Reader>,
     /// The last refusal told, so that one that lasts is told once.
     told: Option<String>,
+    /// Polls since the start during which no release was in force.
+    polls_without: u32,
 }
 
 impl Releases {
-    fn poll(&mut self) -> Option<Result<Version, Report>> {
+    fn poll(&mut self, in_force: &World) -> Option<Result<Version, Report>> {
         if let Err(report) = self.poll_trusted() {
             return Some(Err(report));
         }
-        match self.poll_releases() {
+        match self.poll_releases(in_force) {
             Ok(release) => {
                 let release = release?;
                 self.told = None;
@@ -265,10 +271,20 @@ impl Releases {
         Ok(())
     }
 
-    fn poll_releases(&mut self) -> Result<Option<Release>, Box<release::Refused>> {
+    fn poll_releases(
+        &mut self,
+        in_force: &World,
+    ) -> Result<Option<Release>, Box<release::Refused>> {
         let Some(keys) = &self.keys else {
             return Ok(None);
         };
+        self.polls_without = match in_force.release {
+            Some(_) => 0,
+            None => self.polls_without.saturating_add(1),
+        };
+        if self.polls_without == PATIENCE_POLLS {
+            self.reader = None; // it would let what it refused rest for some seconds
+        }
         let reader = match &mut self.reader {
             Some(reader) => reader,
             none => none.insert(release::Reader::open(
@@ -277,7 +293,19 @@ impl Releases {
                 &self.state,
             )?),
         };
-        let found = reader.poll_checked(decode)?;
+        let (remembered, patient) = (reader.generation(), self.polls_without < PATIENCE_POLLS);
+        let found = reader.poll_checked(|release| {
+            let map = decode(release)?;
+            let first = in_force.release.is_none();
+            if first && (!patient || remembered == Some(release.generation)) {
+                return Ok(map);
+            }
+            let misfits = check_map(in_force, release.generation, &map);
+            misfits
+                .is_empty()
+                .then_some(map)
+                .ok_or_else(|| misfits.to_string())
+        })?;
         Ok(found.map(|(release, map)| Release {
             generation: release.generation,
             built_at: release.built_at,

@@ -54,6 +54,8 @@ pub struct Metrics {
     pub rows: IntGaugeVec,
     /// `signpost_reload_total{source,result}`.
     pub reloads: IntCounterVec,
+    /// `signpost_services_misfit`.
+    pub misfits: IntGauge,
     refused: IntGaugeVec,
     refused_now: Arc<Mutex<BTreeSet<Source>>>,
 }
@@ -95,6 +97,10 @@ impl Metrics {
                 ),
                 &["family"],
             )?,
+            misfits: IntGauge::new(
+                "signpost_services_misfit",
+                "Services that do not fit their zone or the map: not routed.",
+            )?,
             reloads: IntCounterVec::new(
                 Opts::new(
                     "signpost_reload_total",
@@ -116,6 +122,7 @@ impl Metrics {
         registry.register(Box::new(metrics.rows.clone()))?;
         registry.register(Box::new(metrics.reloads.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.misfits.clone()))?;
         Ok(metrics)
     }
 

@@ -15,6 +15,7 @@ use traffic_map::{
 
 use crate::{
     client::Asker,
+    client_label,
     metrics::{Metrics, ServiceCounts},
     service_names::{Place, ServiceNames},
     templates::{Record, Templates},
@@ -37,7 +38,9 @@ pub struct RoutedService {
     pub service: Service,
     /// The zone's own SRV records.
     pub default: ZoneDefault,
-    /// Tokens for each placement; `None` without a release or without keys.
+    /// False if something between the files is wrong: then it answers with the zone's own records.
+    pub fits: bool,
+    /// Tokens for each placement; `None` without a release or without keys, and if it does not fit.
     pub templates: Option<Templates>,
     /// How often each reason was given.
     pub counts: ServiceCounts,
@@ -65,16 +68,19 @@ pub enum Reason {
     NoRelease,
     /// There is no key to seal tokens with.
     NoKeys,
+    /// The service does not fit its zone or the map.
+    Misfit,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Map,
         Self::Unmapped,
         Self::NoneUp,
         Self::NoRelease,
         Self::NoKeys,
+        Self::Misfit,
     ];
 
     /// As a metric label and in `explain`.
@@ -85,6 +91,7 @@ impl Reason {
             Self::NoneUp => "none_up",
             Self::NoRelease => "no_release",
             Self::NoKeys => "no_keys",
+            Self::Misfit => "misfit",
         }
     }
 }
@@ -154,6 +161,8 @@ pub struct Routing {
     pub services: Vec<RoutedService>,
     /// Which names are theirs.
     pub names: ServiceNames,
+    /// False until a services file has been good once: then nobody can say which client-id names exist.
+    pub services_known: bool,
     /// Zones that could not be loaded.
     pub unloaded: Vec<Unloaded>,
     /// `None` before the first one.
@@ -173,6 +182,9 @@ impl Routing {
             found: None,
             placement: None,
         };
+        if !routed.fits {
+            return Some(plain(Reason::Misfit));
+        }
         let Some(release) = &self.release else {
             return Some(plain(Reason::NoRelease));
         };
@@ -244,6 +256,9 @@ impl Tailor for Routing {
         if self.unloaded.iter().any(|zone| zone.covers(question.name)) {
             return Verdict::ServFail;
         }
+        if !self.services_known && client_label::is_in(question.name) {
+            return Verdict::ServFail;
+        }
         match self.names.find(question.name) {
             Place::Outside => Verdict::Zone,
             Place::Nowhere => Verdict::NxDomain,
@@ -263,6 +278,10 @@ impl Tailor for Routing {
 impl ZoneDefault {
     /// The records under another name than their own.
     fn answer(&self, answer: &mut Tailored) -> Verdict {
+        if self.records.is_empty() {
+            // The service is not in its zone, and whether that is meant nobody knows yet.
+            return Verdict::ServFail;
+        }
         answer.set_ttl(self.ttl);
         for data in &self.records {
             if let Some(([p0, p1, w0, w1, o0, o1], target)) = data.split_first_chunk::<6>() {

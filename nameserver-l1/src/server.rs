@@ -8,13 +8,18 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::{ArcSwap, cache::Cache};
-use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, respond};
+use dns_engine::{Meta, Scratch, Snapshot, Transport, respond};
 use dns_transport::{Answerer, Arrival, Worker, counters::TcpCounters, pair, tcp, udp};
 use service::{admin, shutdown::Shutdown, watch::POLL_INTERVAL};
 use tokio::task::JoinSet;
 
 use crate::{
-    adoption::Adoption, config::Config, inputs::Inputs, metrics::Metrics, routing::Routing, status,
+    adoption::{Adoption, Outcome},
+    config::Config,
+    inputs::Inputs,
+    metrics::Metrics,
+    routing::Routing,
+    status,
 };
 
 /// What is served at one moment: queries are answered from the snapshot, `explain` looks at the routing.
@@ -68,6 +73,8 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     };
     let empty = follower.serving();
     let current = Arc::new(ArcSwap::from_pointee(empty));
+    follower.follow(&current);
+    // A start beside a bad release: the reader then has the one before.
     follower.follow(&current);
 
     let door = Door {
@@ -134,7 +141,14 @@ impl Follower {
     }
 
     fn follow(&mut self, current: &ArcSwap<Serving>) {
-        let outcome = self.adoption.take(self.inputs.poll());
+        let outcome = self.adoption.take(self.inputs.poll_texts());
+        self.put_in_force(outcome, current);
+        let release = self.inputs.poll_release(self.adoption.world());
+        let outcome = self.adoption.take(release);
+        self.put_in_force(outcome, current);
+    }
+
+    fn put_in_force(&self, outcome: Outcome, current: &ArcSwap<Serving>) {
         if outcome.changed {
             current.store(Arc::new(self.serving()));
         }
@@ -155,6 +169,9 @@ impl Follower {
             for finding in &report.findings {
                 tracing::error!("{finding}; the last good version stays in force");
             }
+        }
+        for finding in &outcome.misfits.findings {
+            tracing::error!("{finding}; what does not fit is not routed");
         }
     }
 
@@ -178,6 +195,8 @@ impl Follower {
                 .set(v6 as i64);
         }
         let (snapshot, routing) = world.build(&self.metrics);
+        let misfits = routing.services.iter().filter(|service| !service.fits);
+        self.metrics.misfits.set(misfits.count() as i64);
         Serving { snapshot, routing }
     }
 }
@@ -231,8 +250,8 @@ impl Worker for Attendant {
         let serving = self.current.load();
         let outcome = respond(&serving.snapshot, query, &meta, &mut self.scratch, out);
         let sent = match outcome {
-            Outcome::Send(length) => Some(length),
-            Outcome::Drop(_) => None,
+            dns_engine::Outcome::Send(length) => Some(length),
+            dns_engine::Outcome::Drop(_) => None,
         };
         self.metrics
             .count(self.scratch.summary(), from, sent.is_some());

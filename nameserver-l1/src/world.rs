@@ -8,6 +8,7 @@ use service::diagnostic::{Diagnostic, Report, Severity};
 use traffic_map::services::{self, Service, Services};
 
 use crate::{
+    checks::cross_check,
     inputs::zone_name,
     metrics::Metrics,
     routing::{Release, RoutedService, Routing, Unloaded, ZoneDefault},
@@ -82,7 +83,7 @@ pub struct World {
     pub zones: BTreeMap<PathBuf, Arc<Zone>>,
     /// Names (wire form) of zones whose file is there and has not been good yet: they answer SERVFAIL.
     pub unloaded: BTreeMap<PathBuf, Box<[u8]>>,
-    /// Without it, no name is a service.
+    /// Without it, no name is known to be a service, nor known not to be one.
     pub services: Option<Arc<ServicesFile>>,
     /// Without it, services answer with the zones' own records.
     pub keys: Option<Arc<KeyRing>>,
@@ -143,6 +144,7 @@ impl World {
         let zones = self.zones();
         let mut names = ServiceNames::default();
         let mut routed = Vec::new();
+        let misfits = cross_check(self).services;
         let services = self
             .services
             .as_ref()
@@ -150,9 +152,11 @@ impl World {
         for service in services {
             let owner = wire(&service.owner);
             if names.insert(&owner, routed.len()) {
+                let fits = !misfits.contains_key(&service.name);
                 routed.push(RoutedService {
                     default: zone_default(&zones, &owner),
-                    templates: self.templates(service),
+                    fits,
+                    templates: self.templates(service).filter(|_| fits),
                     counts: metrics.service(&service.name),
                     service: service.clone(),
                 });
@@ -166,6 +170,7 @@ impl World {
         let routing = Arc::new(Routing {
             services: routed,
             names,
+            services_known: self.services.is_some(),
             unloaded,
             release: self.release.clone(),
             metrics: metrics.clone(),

@@ -17,7 +17,8 @@ use hickory_proto::op::ResponseCode;
 use nameserver_l1::commands;
 use route_token::KeyRing;
 use support::{
-    Asker, OWNER, SERVICES, SRV, Server, Site, ZONE, ask, eventually, random_map, until_metric,
+    Asker, OWNER, SERVICES, SRV, Server, Site, ZONE, ask, eventually, random_map, random_map_of,
+    until_metric,
 };
 use traffic_map::{Map, Subnet};
 
@@ -254,5 +255,140 @@ async fn zones_come_and_go_and_a_rotated_key_seals_the_next_answers() {
     site.write("token-keys.toml", "[[key]]\nslot = 9\n");
     refused_lines(&server, "keys", 1);
     assert_eq!(slot(&Asker::new(server.address).ask(&question)), Some('1'));
+    server.stop().await;
+}
+
+/// The client-id name of a service below `stream.test.`.
+fn named(service: &str) -> String {
+    format!("_rtsp._tcp.ip4-198-51-100-0-24.{service}.stream.test.")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_services_have_been_good_once_no_client_id_name_is_said_not_to_exist() {
+    for broken in [None, Some("[service.live\n")] {
+        let site = Site::new();
+        match broken {
+            Some(text) => site.write("services.toml", text),
+            None => std::fs::remove_file(site.path("services.toml")).unwrap(),
+        }
+        let server = site.start().await;
+        let mut asker = Asker::new(server.address);
+        let mut rcode = |name: &str| asker.ask(&ask(name, SRV)).rcode;
+        for unsure in [
+            named("live"),
+            named("other"),
+            "_tcp.IP6-x.live.stream.test.".into(),
+        ] {
+            assert_eq!(rcode(&unsure), ResponseCode::ServFail, "{unsure}");
+        }
+        assert_eq!(rcode(OWNER), ResponseCode::NoError, "the zone is good");
+        assert_eq!(rcode("nothing.stream.test."), ResponseCode::NXDomain);
+        site.write("services.toml", SERVICES);
+        eventually(server.address, &ask(&named("live"), SRV), |answer| {
+            answer.records.len() == 1
+        });
+        assert_eq!(rcode(&named("other")), ResponseCode::NXDomain);
+        // From here on a file that breaks takes nothing away.
+        site.write("services.toml", "[service.live\n");
+        refused_lines(&server, "services", 1);
+        assert_eq!(rcode(&named("live")), ResponseCode::NoError);
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_does_not_fit_keeps_no_other_from_being_served() {
+    let site = Site::new();
+    let map = random_map(60, 200, 20);
+    let client = mapped_client(std::slice::from_ref(&map));
+    site.publish(&map);
+    let news = "[service.news]\nowner = \"_rtsp._tcp.news.stream.test.\"\n\
+                tokens = \"edge.stream.test.\"\nsrv = { port = 8554 }\n";
+    site.write("services.toml", &format!("{SERVICES}{news}"));
+    let server = site.start().await;
+    let routed = |answer: &support::Answer| answer.records.len() == 2;
+    eventually(server.address, &ask(OWNER, SRV).by(client), routed);
+    until_metric(server.admin, "signpost_services_misfit 1");
+    let mut asker = Asker::new(server.address);
+    let rcode = asker.ask(&ask(&named("news"), SRV)).rcode;
+    assert_eq!(rcode, ResponseCode::ServFail, "nobody knows yet");
+    // While it does not fit, the others can still be changed, and not be broken.
+    let faster = SERVICES.replacen("max = 30", "max = 7", 1);
+    site.write("services.toml", &format!("{faster}{news}"));
+    eventually(server.address, &ask(OWNER, SRV).by(client), |answer| {
+        answer.records.iter().all(|record| record.ttl == 7)
+    });
+    let wrong = faster.replacen("live.stream", "life.stream", 1);
+    site.write("services.toml", &format!("{wrong}{news}"));
+    refused_lines(&server, "services", 1);
+    let renamed = faster
+        .replacen("service.live", "service.fresh", 1)
+        .replacen("live.stream", "fresh.stream", 1);
+    site.write("services.toml", &renamed);
+    until_metric(
+        server.admin,
+        "signpost_reload_total{result=\"refused\",source=\"services\"} 2",
+    );
+    assert!(routed(&asker.ask(&ask(OWNER, SRV).by(client))));
+    site.write("services.toml", &format!("{faster}{news}"));
+    refused_lines(&server, "services", 0);
+    let zone = format!("{ZONE}_rtsp._tcp.news 30 IN SRV 0 0 554 origin\n");
+    site.write("zones/stream.test.zone", &zone);
+    eventually(server.address, &ask(&named("news"), SRV), |answer| {
+        !answer.records.is_empty()
+    });
+    until_metric(server.admin, "signpost_services_misfit 0");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_does_not_fit_is_not_remembered_so_there_is_a_way_back() {
+    let site = Site::new();
+    let first = site.publish(&random_map(70, 200, 20));
+    let server = site.start().await;
+    until_metric(server.admin, &format!("signpost_map_generation {first}"));
+    let second = site.publish(&random_map_of(1, 71, 200, 20));
+    refused_lines(&server, "release", 1);
+    server.stop().await;
+    // Restarted beside it, the server takes the one that fits.
+    let server = site.start().await;
+    until_metric(server.admin, &format!("signpost_map_generation {first}"));
+    server.stop().await;
+    // Nor does putting the old one back end in having none.
+    site.write("releases/current", &format!("{first:010}\n"));
+    let server = site.start().await;
+    until_metric(server.admin, &format!("signpost_map_generation {first}"));
+    refused_lines(&server, "release", 0);
+    // Where nothing fits better, most services routed are better than none.
+    site.write("releases/current", &format!("{second:010}\n"));
+    refused_lines(&server, "release", 1);
+    server.stop().await;
+    std::fs::remove_dir_all(site.path(&format!("releases/{first:010}"))).unwrap();
+    let server = site.start().await;
+    until_metric(server.admin, &format!("signpost_map_generation {second}"));
+    until_metric(server.admin, "signpost_services_misfit 1");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_waits_is_refused_once_for_each_reason() {
+    let site = Site::new();
+    let server = site.start().await;
+    site.write(
+        "services.toml",
+        &SERVICES.replace("_tcp.live.", "_tcp.news."),
+    );
+    refused_lines(&server, "services", 1);
+    for generation in 1..4 {
+        site.publish(&random_map(generation, 20, 5));
+        until_metric(
+            server.admin,
+            &format!("signpost_map_generation {generation}"),
+        );
+    }
+    until_metric(
+        server.admin,
+        "signpost_reload_total{result=\"refused\",source=\"services\"} 1",
+    );
     server.stop().await;
 }

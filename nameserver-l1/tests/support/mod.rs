@@ -367,6 +367,11 @@ impl Random {
 /// A map with `ranges` ranges a family at random places, a third of them unmapped, over `units` units of
 /// which every tenth has no placement; `seed` decides everything.
 pub fn random_map(seed: u64, ranges: usize, units: u32) -> Map {
+    random_map_of(2, seed, ranges, units)
+}
+
+/// The same with this many classes.
+pub fn random_map_of(classes: usize, seed: u64, ranges: usize, units: u32) -> Map {
     let mut random = Random(seed);
     let unit = |random: &mut Random| {
         (random.below(3) > 0).then(|| UnitId(random.below(u64::from(units)) as u32))
@@ -411,7 +416,7 @@ pub fn random_map(seed: u64, ranges: usize, units: u32) -> Map {
         }));
         choices
     };
-    let placements = (0..2)
+    let placements = (0..classes)
         .map(|_| (0..units).map(|_| placement(&mut random)).collect())
         .collect();
     let mut random = Random(seed ^ 1);
