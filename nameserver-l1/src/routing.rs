@@ -270,6 +270,7 @@ impl Tailor for Routing {
             Place::OwnerFor(index, subnet) if question.rtype == rtype::SRV => {
                 self.answer_service(index, &Asker::from_label(subnet), false, answer)
             }
+            Place::OwnerFor(..) if question.rtype == rtype::ANY => Verdict::Answer,
             Place::OwnerFor(..) => Verdict::NoData,
         }
     }

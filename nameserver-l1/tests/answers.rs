@@ -321,6 +321,8 @@ async fn names_around_a_service_are_answered_as_resolvers_expect() {
     check(&format!("_rtsp._tcp.{id}"), ANY, NoError, false);
     check(&format!("_tcp.{id}"), SRV, NoError, true);
     check(&format!("_tcp.{id}"), NS, NoError, true);
+    check(&format!("_tcp.{id}"), ANY, NoError, true);
+    check("_tcp.live.stream.test.", ANY, NoError, true);
     check(id, NS, NoError, true);
     check(&id.to_uppercase(), A, NoError, true);
     check(&format!("_udp.{id}"), A, NXDomain, true);

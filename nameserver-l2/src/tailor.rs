@@ -156,7 +156,10 @@ impl Tailor for Tokens {
             return zone.refuse(label);
         };
         let Some(family) = family_of(question.rtype) else {
-            return Verdict::NoData;
+            return match question.rtype {
+                rtype::ANY => Verdict::Answer,
+                _ => Verdict::NoData,
+            };
         };
         let table = self.view.table();
         let Some(table) = table.as_deref() else {

@@ -69,7 +69,6 @@ pub(crate) fn answer(
             let count = tailored.count();
             reply.writer.composed(tailored.finished(), count)
         }
-        Verdict::NoData if rtype == rtype::ANY => any(reply),
         Verdict::Answer | Verdict::NoData => negative(zone, Rcode::NOERROR, reply),
         Verdict::NxDomain => negative(zone, Rcode::NXDOMAIN, reply),
         Verdict::Refused => turn_down(Rcode::REFUSED, reply),

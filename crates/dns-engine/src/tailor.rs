@@ -31,9 +31,10 @@ impl Tailor for ZonesOnly {
 pub enum Verdict {
     /// The zone answers.
     Zone,
-    /// The records in the buffer are the answer; without any it is `NoData`.
+    /// The records in the buffer are the answer; without any it is `NoData`. For ANY, whatever the buffer
+    /// holds: the name has records of some type.
     Answer,
-    /// The name exists, but not with this type: NOERROR with the zone's SOA.
+    /// The name exists, but not with this type, and for ANY with none at all: NOERROR with the zone's SOA.
     NoData,
     /// The name does not exist: NXDOMAIN with the zone's SOA.
     NxDomain,

@@ -124,6 +124,13 @@ fn only_records_of_the_type_asked_are_sent() {
     check("ANY", &["token.example. 3600 HINFO \"RFC8482\" \"\""], &[]);
 }
 
+#[test]
+fn any_at_a_name_without_records_is_no_data_as_at_a_zones_own() {
+    let answer = Query::new("empty.example", "ANY").ask(&example_with(Policy));
+    assert_eq!((answer.rcode, answer.answers.len()), (0, 0));
+    assert_eq!(answer.authority, [SOA]);
+}
+
 trait MapOwned {
     fn map_owned(&self) -> Vec<String>;
 }

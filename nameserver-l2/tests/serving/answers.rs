@@ -101,6 +101,8 @@ async fn a_family_the_region_lacks_and_other_types_are_nodata() {
     ] {
         is_negative(&scene.ask(&name, rtype).await, ResponseCode::NoError);
     }
+    let any = scene.ask(&name, RecordType::ANY).await;
+    assert_eq!(any.answers.len(), 1, "there is something (RFC 8482)");
 }
 
 #[tokio::test(flavor = "multi_thread")]
