@@ -16,8 +16,14 @@ use crate::title::Timing;
 /// Units kept ahead of play-out, over all descriptions: ten seconds at 60 frames per second.
 pub const AHEAD_MAX: usize = 600;
 
+/// Octets of them: ten seconds at 50 Mbit/s. A unit may be megabytes large, and the sender decides.
+pub const AHEAD_OCTETS_MAX: usize = 64 << 20;
+
 /// Units kept of a chain that waits for a late predecessor: a two-second GOP at 60 frames per second.
 const WAITING_MAX: usize = 120;
+
+/// Octets of them, for each chain.
+const WAITING_OCTETS_MAX: usize = 16 << 20;
 
 /// What the player does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +68,7 @@ pub enum Accepted {
     Incomplete,
     /// Its time belongs to no frame of this description.
     Foreign,
-    /// Too far ahead of play-out; see [`AHEAD_MAX`].
+    /// Too far ahead of play-out; see [`AHEAD_MAX`] and [`AHEAD_OCTETS_MAX`].
     TooEarly,
 }
 
@@ -90,6 +96,8 @@ pub struct Merger {
     /// The frame whose time comes next.
     next: u32,
     queue: BTreeMap<u32, AccessUnit>,
+    /// Octets in the queue.
+    queued: usize,
     chains: Vec<Chain>,
     events: VecDeque<Event>,
     counts: Counts,
@@ -113,6 +121,7 @@ impl Merger {
             timing,
             next: start,
             queue: BTreeMap::new(),
+            queued: 0,
             chains,
             events: VecDeque::new(),
             counts: Counts::default(),
@@ -138,9 +147,11 @@ impl Merger {
             self.counts.duplicates += 1;
             return Accepted::Duplicate;
         }
-        if (number - self.next) as usize >= AHEAD_MAX {
+        let queued = self.queued.saturating_add(unit.data.len());
+        if (number - self.next) as usize >= AHEAD_MAX || queued > AHEAD_OCTETS_MAX {
             return Accepted::TooEarly;
         }
+        self.queued = queued;
         self.queue.insert(number, unit);
         Accepted::Queued
     }
@@ -164,12 +175,6 @@ impl Merger {
         self.next
     }
 
-    /// Whether frame `number` is here and decodable as things stand: a player that holds back by a
-    /// frame uses it to choose between interpolating and holding.
-    pub fn has(&self, number: u32) -> bool {
-        self.queue.contains_key(&number)
-    }
-
     /// Highest frame number received and not yet played: how full the buffer is.
     pub fn highest(&self) -> Option<u32> {
         self.queue.last_key_value().map(|(number, _)| *number)
@@ -182,16 +187,6 @@ impl Merger {
         }
     }
 
-    /// Goes on at frame `start` (a seek): everything queued is dropped and every chain waits for an IDR.
-    pub fn restart(&mut self, start: u32) {
-        self.next = start;
-        self.queue.clear();
-        self.events.clear();
-        self.chains
-            .iter_mut()
-            .for_each(|chain| *chain = Chain::default());
-    }
-
     /// Totals since the start.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -200,6 +195,8 @@ impl Merger {
     fn play_frame(&mut self, number: u32) -> Event {
         let description = self.timing.description_of(number);
         let unit = self.queue.remove(&number);
+        let octets = unit.as_ref().map_or(0, |unit| unit.data.len());
+        self.queued = self.queued.saturating_sub(octets);
         let Some(chain) = self.chains.get_mut(usize::from(description)) else {
             return Event::Missing {
                 number,
@@ -265,8 +262,12 @@ impl Chain {
     /// Keeps a unit past its time, the newest at the expense of the oldest.
     fn wait(&mut self, number: u32, unit: AccessUnit) {
         self.waiting.insert(number, unit);
-        if self.waiting.len() > WAITING_MAX {
-            self.waiting.pop_first();
+        let mut octets: usize = self.waiting.values().map(|unit| unit.data.len()).sum();
+        while self.waiting.len() > WAITING_MAX || octets > WAITING_OCTETS_MAX {
+            let Some((_, oldest)) = self.waiting.pop_first() else {
+                return;
+            };
+            octets -= oldest.data.len();
         }
     }
 
@@ -383,6 +384,24 @@ mod tests {
             Accepted::Incomplete
         );
         assert_eq!(merger.push(0, unit(4_000, true)), Accepted::TooEarly);
+    }
+
+    #[test]
+    fn no_sender_decides_how_much_memory_is_taken() {
+        let large = |number: u32| AccessUnit {
+            data: vec![0; 8 << 20],
+            ..unit(number, number < 2)
+        };
+        let mut merger = Merger::new(timing(), 0);
+        let accepted = (0..40).map(|k| merger.push((k % 2) as u8, large(k)));
+        let queued = accepted.filter(|a| *a == Accepted::Queued).count();
+        assert_eq!(queued, AHEAD_OCTETS_MAX / (8 << 20));
+        // What is played makes room; what waits for a lost predecessor is bounded as well.
+        assert!(matches!(merger.play(Some(0)), Some(Event::Show { .. })));
+        assert_eq!(merger.push(0, large(8)), Accepted::Queued);
+        let mut chain = Chain::default();
+        (0..10).for_each(|k| chain.wait(2 * k, large(2 * k)));
+        assert_eq!(chain.waiting.keys().copied().collect::<Vec<_>>(), [16, 18]);
     }
 
     #[test]

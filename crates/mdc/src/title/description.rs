@@ -269,16 +269,6 @@ impl Description {
             ..*frame
         })
     }
-
-    /// `profile-level-id` for the SDP: three octets of the SPS in hexadecimal (RFC 6184 §8.1).
-    pub fn profile_level_id(&self) -> String {
-        self.sps
-            .iter()
-            .skip(1)
-            .take(3)
-            .map(|b| format!("{b:02x}"))
-            .collect()
-    }
 }
 
 fn read_audio(track: &Track) -> Option<Audio> {
