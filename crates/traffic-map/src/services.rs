@@ -18,12 +18,13 @@ pub enum Policy {
     Refuse,
 }
 
-/// The bounds between which an answer's TTL is chosen, in seconds.
+/// The bounds of an answer's TTL, in seconds. The first level follows releases and no live state, so nothing of
+/// its own makes an answer shorter-lived than the next: all of them have `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl {
-    /// At most this long.
+    /// What answers with tokens have.
     pub max: u32,
-    /// Never shorter than this.
+    /// Never shorter than this; checked against `max`, and without effect as long as nothing shortens a TTL.
     pub min: u32,
 }
 
