@@ -83,7 +83,7 @@ pub struct Srv {
 /// Explains the answer of a service (by name or owner) to a client network.
 ///
 /// # Errors
-/// When there is no such service; names those there are.
+/// When there is no such service, naming those there are; and for a client of length 0.
 pub fn explain(
     routing: &Routing,
     zones: &Zones,
@@ -91,6 +91,13 @@ pub fn explain(
     client: Subnet,
 ) -> Result<Explanation, String> {
     let index = find(routing, service)?;
+    if client.len == 0 {
+        // RFC 7871 §7.1.2; the answer then has scope 0.
+        return Err(format!(
+            "{client} tells nothing about a client: such a query is answered for its source address; \
+             explain that address"
+        ));
+    }
     let asker = Asker {
         subnet: client.normalized(),
         known_by: KnownBy::Subnet,

@@ -187,6 +187,15 @@ fn usage_errors_exit_with_2_and_an_unknown_service_with_1() {
     assert_eq!(unknown.status.code(), Some(1));
     let text = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(text.contains("there are: live, none, vod"), "{text}");
+    for nobody in ["0.0.0.0/0", "::/0"] {
+        let refused = explain(nobody, "live");
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{text}");
+        assert!(
+            text.contains("answered for its source address"),
+            "as on the wire: {text}"
+        );
+    }
     let text = String::from_utf8_lossy(&explain("1.2.3.4", OWNER).stdout).into_owned();
     assert!(text.contains("reason     no_release"), "{text}");
 }
