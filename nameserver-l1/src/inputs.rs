@@ -214,9 +214,12 @@ impl Zones {
 fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if zone_name(&path).is_some() && path.is_file() {
-            paths.push(path);
+        let entry = entry?;
+        // Editors keep their own files beside, whose names start with a dot. Whether the others can be read shows
+        // when they are: a file that only cannot be looked at just now is not gone.
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && zone_name(&entry.path()).is_some() {
+            paths.push(entry.path());
         }
     }
     paths.sort();

@@ -392,3 +392,29 @@ async fn a_version_that_waits_is_refused_once_for_each_reason() {
     );
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_file_or_folder_that_cannot_be_looked_at_takes_no_zone_with_it() {
+    let site = Site::new();
+    let zone = "@ 60 IN SOA ns.x. h.x. 1 1 1 1 60\n@ 60 IN NS ns.x.\n";
+    site.write("zones/more.test.zone", zone);
+    let server = site.start().await;
+    let serves = || Asker::new(server.address).ask(&ask("more.test.", 6)).rcode;
+    assert_eq!(serves(), ResponseCode::NoError);
+    // A link to itself: listed, and no stat of it succeeds. Beside it, what an editor leaves there is no zone.
+    let file = site.path("zones/more.test.zone");
+    std::os::unix::fs::symlink("lock@host", site.path("zones/.#more.test.zone")).unwrap();
+    std::os::unix::fs::symlink(&file, site.path("aside")).unwrap();
+    std::fs::rename(site.path("aside"), &file).unwrap();
+    refused_lines(&server, "zone", 1);
+    assert_eq!(serves(), ResponseCode::NoError);
+    site.write("zones/more.test.zone", &zone.replace("60 IN", "61 IN"));
+    refused_lines(&server, "zone", 0);
+    std::fs::rename(site.path("zones"), site.path("away")).unwrap();
+    refused_lines(&server, "zone", 1);
+    assert_eq!(serves(), ResponseCode::NoError);
+    std::fs::rename(site.path("away"), site.path("zones")).unwrap();
+    refused_lines(&server, "zone", 0);
+    assert_eq!(serves(), ResponseCode::NoError);
+    server.stop().await;
+}

@@ -119,11 +119,11 @@ impl ZoneFiles {
 fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "zone")
-        {
+        let entry = entry?;
+        // Editors keep their own files beside, whose names start with a dot.
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let path = entry.path();
+        if !hidden && path.extension().is_some_and(|end| end == "zone") {
             files.push(path);
         }
     }
@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(poll(&mut files), (vec![], false, String::new()));
         std::fs::write(path("a.zone"), text("a.example.")).unwrap();
         std::fs::write(path("notes.txt"), "no zone").unwrap();
+        std::os::unix::fs::symlink("nobody@nowhere:1", path(".#a.zone")).unwrap();
         assert_eq!(
             poll(&mut files),
             (vec!["a.example.".to_owned()], true, String::new())
