@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use dns_engine::Snapshot;
-use service::diagnostic::{Diagnostic, Report, Severity};
+use service::{
+    diagnostic::{Diagnostic, Report},
+    secret,
+};
 use traffic_map::Subnet;
 
 use crate::{
@@ -37,13 +40,12 @@ pub fn check(config_file: &Path) -> Report {
         }
     }
     for path in [&config.token_keys, &config.trusted_key] {
-        if !path.exists() {
-            soften(&mut report, path);
-        }
+        report.soften_missing(path, "services answer with the zones' own records");
     }
+    report.extend(secret::exposed(&config.token_keys));
     if world.release.is_none() && report.errors() == 0 {
         let folder = config.releases.display().to_string();
-        report.push(warning(
+        report.push(Diagnostic::warning(
             folder,
             "no release yet: services answer with the zones' own records",
         ));
@@ -121,27 +123,5 @@ fn check_config(file: &Path, config: &Config, report: &mut Report) {
         {
             error(format!("`listen` names {address} twice"));
         }
-    }
-}
-
-/// A file that will be made later is no error.
-fn soften(report: &mut Report, path: &Path) {
-    let file = path.display().to_string();
-    for finding in report
-        .findings
-        .iter_mut()
-        .filter(|finding| finding.file == file)
-    {
-        *finding = warning(
-            file.clone(),
-            "it is not there yet: services answer with the zones' own records",
-        );
-    }
-}
-
-fn warning(file: String, message: &str) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Warning,
-        ..Diagnostic::error(file, 0, 0, message)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -10,7 +11,7 @@ use anyhow::Context;
 use arc_swap::{ArcSwap, cache::Cache};
 use dns_engine::{Meta, Scratch, Snapshot, Transport, respond};
 use dns_transport::{Answerer, Arrival, Worker, counters::TcpCounters, pair, tcp, udp};
-use service::{admin, shutdown::Shutdown, watch::POLL_INTERVAL};
+use service::{admin, secret, shutdown::Shutdown, watch::POLL_INTERVAL};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     metrics::Metrics,
     routing::Routing,
     status,
+    world::Source,
 };
 
 /// What is served at one moment: queries are answered from the snapshot, `explain` looks at the routing.
@@ -68,6 +70,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let metrics = Metrics::register(&registry).context("metrics")?;
     let mut follower = Follower {
         inputs: Inputs::new(&config),
+        token_keys: config.token_keys.clone(),
         adoption: Adoption::default(),
         metrics: metrics.clone(),
     };
@@ -113,6 +116,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
 /// Follows the files and swaps the snapshot.
 struct Follower {
     inputs: Inputs,
+    token_keys: PathBuf,
     adoption: Adoption,
     metrics: Metrics,
 }
@@ -159,6 +163,11 @@ impl Follower {
                 .inc();
             self.metrics.set_refused(source, false);
             tracing::info!(source = %source, "serving the new version");
+            if *source == Source::Keys
+                && let Some(warning) = secret::exposed(&self.token_keys)
+            {
+                tracing::warn!("{warning}");
+            }
         }
         for (source, report) in &outcome.refused {
             self.metrics

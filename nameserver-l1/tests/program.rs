@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
 
@@ -151,6 +152,14 @@ fn what_is_not_there_yet_is_a_warning_and_an_unknown_key_an_error() {
     std::fs::remove_file(site.path("token-keys.toml")).unwrap();
     let report = commands::check(&site.config_file());
     assert_eq!((report.errors(), report.findings.len()), (0, 2), "{report}");
+    site.write("token-keys.toml", "");
+    let exposed = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(site.path("token-keys.toml"), mode).unwrap();
+        let report = commands::check(&site.config_file()).to_string();
+        report.contains("token-keys.toml: warning: it holds secrets")
+    };
+    assert!(exposed(0o640) && !exposed(0o600));
     site.write("l1.toml", "listen = []\nworker = 2\n");
     let report = commands::check(&site.config_file()).to_string();
     assert!(

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use service::diagnostic::{Diagnostic, Report, Severity};
+use service::diagnostic::{Diagnostic, Report};
+use service::secret;
 
 use crate::config::Config;
 use crate::explain::Explainer;
@@ -11,9 +12,14 @@ use crate::plan::Plan;
 use crate::probe;
 use crate::view::View;
 
-/// Reads everything a start would read and reports all that is wrong or odd. No release yet is no finding.
+/// Reads everything a start would read and reports all that is wrong or odd. What is merely not there yet is a warning,
+/// and no release yet no finding.
 pub fn check(config: &Config) -> Report {
-    load(config).0
+    let (mut report, ..) = load(config);
+    report.soften_missing(&config.token_keys, "tokens cannot be opened");
+    report.soften_missing(&config.trusted_key, "no release is accepted");
+    report.extend(secret::exposed(&config.token_keys));
+    report
 }
 
 /// What a start would serve, for `explain`, with every edge probed once; and what is wrong.
@@ -55,8 +61,7 @@ fn unknown_default(config: &Config, plan: &Plan) -> Option<Diagnostic> {
     let names = regions.iter().map(|region| region.name.as_str());
     let meant = service::config::closest(name, names);
     Some(Diagnostic {
-        severity: Severity::Warning,
         hint: meant.map(|meant| format!("did you mean `{meant}`?")),
-        ..Diagnostic::error(config.releases.display().to_string(), 0, 0, message)
+        ..Diagnostic::warning(config.releases.display().to_string(), message)
     })
 }

@@ -234,6 +234,11 @@ impl Inputs {
         }
     }
 
+    /// The file of the token keys.
+    pub(crate) fn keys_file(&self) -> &Path {
+        self.keys_file.path()
+    }
+
     /// The services, for names in `explain`.
     pub(crate) fn services(&self) -> Option<&Services> {
         self.services.as_ref()
@@ -357,9 +362,5 @@ fn whole(path: &Path, message: String) -> Report {
 }
 
 fn warning(path: &Path, message: String) -> Diagnostic {
-    let severity = Severity::Warning;
-    Diagnostic {
-        severity,
-        ..Diagnostic::error(path.display().to_string(), 0, 0, message)
-    }
+    Diagnostic::warning(path.display().to_string(), message)
 }

@@ -9,7 +9,7 @@ use dns_engine::Snapshot;
 use dns_transport::{counters::TcpCounters, pair, tcp, udp};
 use prometheus::IntCounterVec;
 use service::diagnostic::{Report, Severity};
-use service::{admin, shutdown::Shutdown, watch::POLL_INTERVAL};
+use service::{admin, secret, shutdown::Shutdown, watch::POLL_INTERVAL};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -182,6 +182,11 @@ impl Follower {
         for source in news.adopted {
             self.reloads.with_label_values(&[source, "adopted"]).inc();
             tracing::info!(source, "serving the new version");
+            if source == "keys"
+                && let Some(warning) = secret::exposed(self.inputs.keys_file())
+            {
+                tracing::warn!("{warning}");
+            }
         }
         for (source, report) in news.refused {
             self.reloads.with_label_values(&[source, "refused"]).inc();

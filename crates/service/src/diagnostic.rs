@@ -1,7 +1,8 @@
 //! Findings about files an operator wrote: one line each for editors and scripts, an excerpt on a terminal.
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use miette::{GraphicalReportHandler, LabeledSpan, MietteDiagnostic, NamedSource};
 use serde::Serialize;
@@ -57,6 +58,14 @@ impl Diagnostic {
             severity: Severity::Error,
             message: message.into(),
             hint: None,
+        }
+    }
+
+    /// A warning about a file as a whole.
+    pub fn warning(file: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::error(file, 0, 0, message)
         }
     }
 
@@ -134,6 +143,19 @@ impl Report {
             .iter()
             .filter(|f| f.severity == Severity::Error)
             .count()
+    }
+
+    /// For a file that will be made later: while it is not there, that is a warning. `meanwhile` says what happens
+    /// until then. Findings about a file that is there stay as they are.
+    pub fn soften_missing(&mut self, path: &Path, meanwhile: &str) {
+        let missing =
+            std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let file = path.display().to_string();
+        let about = self.findings.iter_mut();
+        for finding in about.filter(|finding| missing && finding.file == file) {
+            let message = format!("it is not there yet: {meanwhile}");
+            *finding = Diagnostic::warning(file.clone(), message);
+        }
     }
 
     /// True when nothing was found at all.
@@ -265,6 +287,27 @@ mod tests {
             let (line, column) = line_and_column(source, at);
             assert_eq!(offset(source, line, column), Some(at), "offset {at}");
         }
+    }
+
+    #[test]
+    fn only_a_file_that_is_not_there_is_softened() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, later) = (folder.path().join("there"), folder.path().join("later"));
+        std::fs::write(&there, "").unwrap();
+        let mut report = Report::default();
+        for path in [&there, &later] {
+            report.push(Diagnostic::error(path.display().to_string(), 0, 0, "bad"));
+        }
+        for path in [&there, &later] {
+            report.soften_missing(path, "nothing works");
+        }
+        assert_eq!(report.errors(), 1);
+        assert!(
+            report
+                .to_string()
+                .ends_with("later: warning: it is not there yet: nothing works"),
+            "{report}"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! shutdown::channel ──► Trigger ─fire─► Shutdown (cloned into every task)
 //! admin::serve ──► /metrics /healthz + the program's own routes, on loopback
 //! watch::File ──► Some(new text) when an operator has changed a file
+//! secret::exposed ──► a warning about a file of secrets that others may read
 //! ```
 
 pub mod admin;
@@ -12,6 +13,7 @@ pub mod config;
 pub mod diagnostic;
 pub mod logs;
 pub mod metrics;
+pub mod secret;
 pub mod shutdown;
 pub mod watch;
 

@@ -1,6 +1,7 @@
 //! What the server says to each kind of question.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
@@ -296,6 +297,31 @@ async fn check_names_a_default_region_that_the_release_does_not_have() {
         assert!(report.to_string().ends_with(expected), "{report}");
         assert_eq!(report.is_empty(), expected.is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_warns_of_keys_that_are_not_there_yet_or_that_others_may_read() {
+    let (scene, _) = scene().await;
+    let check = || nameserver_l2::check::check(&scene.config);
+    assert!(check().is_empty(), "{}", check());
+    let keys = scene.files.path("token-keys.toml");
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(
+        check().to_string().contains("(mode 644) (chmod 600)"),
+        "{}",
+        check()
+    );
+    std::fs::remove_file(&keys).unwrap();
+    std::fs::remove_file(scene.files.path("release.pub")).unwrap();
+    let report = check();
+    assert_eq!((report.errors(), report.findings.len()), (0, 2), "{report}");
+    scene.files.write("token-keys.toml", "rubbish");
+    assert_eq!(
+        check().errors(),
+        1,
+        "what is there has to be right: {}",
+        check()
+    );
 }
 
 #[tokio::test]

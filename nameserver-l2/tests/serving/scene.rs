@@ -1,6 +1,7 @@
 //! A server with its files in a folder of its own, fake edges, and a client.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -179,6 +180,8 @@ impl Scene {
         files.write("edge.stream.example.zone", ZONE_TEXT);
         files.write("services.toml", SERVICES);
         files.write("token-keys.toml", &KeyRing::generate([7; 32]));
+        let owner_only = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(files.path("token-keys.toml"), owner_only).unwrap();
         let mut config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             admin: service::admin::LOOPBACK,
