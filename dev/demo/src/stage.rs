@@ -2,6 +2,8 @@
 //! release, a title, and one configuration file per program.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -62,7 +64,13 @@ pub(crate) fn build(dir: &Path, ports: &Ports, seconds: u32) -> anyhow::Result<S
     let world: Table = read_toml(&dir.join("zones/world.toml"))?;
     let edges = write_identities(&dir, &world)?;
     let keys = route_token::KeyRing::generate(rand::random());
-    fs::write(dir.join("token-keys.toml"), keys)?;
+    let mut ring = fs::OpenOptions::new();
+    let mut ring = ring
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(dir.join("token-keys.toml"))?;
+    ring.write_all(keys.as_bytes())?;
 
     let started = std::time::Instant::now();
     let built = mapmaker::build(&BuildOptions {
