@@ -59,6 +59,7 @@ impl Inputs {
                 trusted: File::new(&config.trusted_key),
                 state: config.state.clone(),
                 keys: None,
+                keys_refused: false,
                 reader: None,
                 told: None,
                 polls_without: 0,
@@ -83,6 +84,11 @@ impl Inputs {
         };
         arrivals.extend(release.map(|version| (Source::Release, version)));
         arrivals
+    }
+
+    /// True if nothing is wrong with the newest release and the keys to trust, as of the last poll.
+    pub fn release_is_good(&self) -> bool {
+        self.releases.is_good()
     }
 
     /// Keys, zones and services that have changed since the last call.
@@ -232,6 +238,8 @@ struct Releases {
     trusted: File,
     state: PathBuf,
     keys: Option<Vec<VerifyingKey>>,
+    /// The newest version of the key file is refused.
+    keys_refused: bool,
     /// None until there are keys, and while the state file makes no sense.
     reader: Option<release::Reader>,
     /// The last refusal told, so that one that lasts is told once.
@@ -243,13 +251,15 @@ struct Releases {
 impl Releases {
     fn poll(&mut self, in_force: &World) -> Option<Result<Version, Report>> {
         if let Err(report) = self.poll_trusted() {
+            self.keys_refused = true;
             return Some(Err(report));
         }
         match self.poll_releases(in_force) {
             Ok(release) => {
-                let release = release?;
-                self.told = None;
-                Some(Ok(Version::Release(Arc::new(release))))
+                if self.is_good() {
+                    self.told = None;
+                }
+                Some(Ok(Version::Release(Arc::new(release?))))
             }
             Err(refused) if self.told.as_ref() == Some(&refused.to_string()) => None,
             Err(refused) => {
@@ -257,6 +267,11 @@ impl Releases {
                 Some(Err(release_report(&refused)))
             }
         }
+    }
+
+    fn is_good(&self) -> bool {
+        let reader = self.reader.as_ref();
+        !self.keys_refused && reader.is_some_and(|reader| reader.refused().is_none())
     }
 
     /// A key file that goes missing or becomes rubbish leaves the keys before in force.
@@ -267,6 +282,7 @@ impl Releases {
             Ok(Some(_)) => {
                 let keys = keys::read_public_keys(&path);
                 self.keys = Some(keys.map_err(|error| whole(&path, error.to_string()))?);
+                self.keys_refused = false;
                 self.reader = None;
             }
             Err(error) => return Err(unreadable(&path, &error)),

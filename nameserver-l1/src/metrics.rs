@@ -12,7 +12,7 @@ use prometheus::{
     proto::{Counter, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use dns_engine::Summary;
+use dns_engine::{Rcode, Summary};
 use dns_transport::{
     Arrival,
     counters::{TcpCounters, UdpReader},
@@ -33,8 +33,15 @@ const TYPES: [(u16, &str); 8] = [
 ];
 const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["ipv4", "ipv6"];
-const RCODES: [&str; 7] = [
-    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other",
+/// Response codes that have a label of their own; others are counted as OTHER.
+const RCODES: [(Rcode, &str); 7] = [
+    (Rcode::NOERROR, "NOERROR"),
+    (Rcode::FORMERR, "FORMERR"),
+    (Rcode::SERVFAIL, "SERVFAIL"),
+    (Rcode::NXDOMAIN, "NXDOMAIN"),
+    (Rcode::NOTIMP, "NOTIMP"),
+    (Rcode::REFUSED, "REFUSED"),
+    (Rcode::BADVERS, "BADVERS"),
 ];
 const REQUESTS: usize = TYPES.len() * TRANSPORTS.len() * FAMILIES.len();
 const REASONS: usize = Reason::ALL.len();
@@ -60,10 +67,28 @@ pub struct Metrics {
     refused_now: Arc<Mutex<BTreeSet<Source>>>,
 }
 
+/// What else there is to count about a query.
+#[derive(Clone, Copy)]
+enum Event {
+    /// It carried no client subnet.
+    NoSubnet,
+    /// It carried one.
+    Subnet,
+    /// Its answer was cut.
+    Truncated,
+    /// It got no answer.
+    Dropped,
+}
+
+impl Event {
+    const COUNT: usize = 4;
+}
+
 #[derive(Default)]
 struct Traffic {
     requests: Counts<REQUESTS>,
-    responses: Counts<{ RCODES.len() }>,
+    responses: Counts<{ RCODES.len() + 1 }>,
+    events: Counts<{ Event::COUNT }>,
     clients: Counts<3>,
     services: Mutex<BTreeMap<String, ServiceCounts>>,
     listeners: Mutex<Vec<(UdpReader, TcpCounters)>>,
@@ -117,6 +142,12 @@ impl Metrics {
             )?,
             refused_now: Arc::default(),
         };
+        for source in ["zone", "services", "keys", "release"] {
+            metrics.refused.with_label_values(&[source]);
+            for result in ["adopted", "refused"] {
+                metrics.reloads.with_label_values(&[source, result]);
+            }
+        }
         registry.register(Box::new(metrics.generation.clone()))?;
         registry.register(Box::new(metrics.published.clone()))?;
         registry.register(Box::new(metrics.rows.clone()))?;
@@ -135,10 +166,19 @@ impl Metrics {
         let family = usize::from(from.source.ip().to_canonical().is_ipv6());
         let index = (rtype * TRANSPORTS.len() + usize::from(from.tcp)) * FAMILIES.len() + family;
         self.traffic.requests.add(index);
-        if sent {
-            self.traffic
-                .responses
-                .add(usize::from(summary.rcode.0).min(RCODES.len() - 1));
+        let count = |event: Event| self.traffic.events.add(event as usize);
+        if !sent {
+            count(Event::NoSubnet);
+            return count(Event::Dropped);
+        }
+        let known = RCODES.iter().position(|(rcode, _)| *rcode == summary.rcode);
+        self.traffic.responses.add(known.unwrap_or(RCODES.len()));
+        count(match summary.subnet {
+            true => Event::Subnet,
+            false => Event::NoSubnet,
+        });
+        if summary.truncated {
+            count(Event::Truncated);
         }
     }
 
@@ -212,9 +252,13 @@ impl Collector for TrafficCollector {
                 }
             }
         }
-        let responses = (0..).zip(RCODES);
+        let rcodes = RCODES.iter().map(|(_, name)| *name).chain(["OTHER"]);
+        let responses = (0..).zip(rcodes);
         let responses =
             responses.map(|(i, rcode)| sample(&[("rcode", rcode)], traffic.responses.sum(i)));
+        let event = |labels: &[(&str, &str)], event: Event| {
+            sample(labels, traffic.events.sum(event as usize))
+        };
         let clients = (0..).zip(CLIENTS);
         let clients = clients.map(|(i, by)| sample(&[("known_by", by)], traffic.clients.sum(i)));
         let mut answers = Vec::new();
@@ -238,6 +282,24 @@ impl Collector for TrafficCollector {
                 "signpost_dns_responses_total",
                 "DNS messages sent.",
                 responses.collect(),
+            ),
+            family(
+                "signpost_ecs_requests_total",
+                "DNS queries with a client subnet.",
+                vec![
+                    event(&[("present", "yes")], Event::Subnet),
+                    event(&[("present", "no")], Event::NoSubnet),
+                ],
+            ),
+            family(
+                "signpost_dns_truncated_total",
+                "DNS answers cut to fit a datagram.",
+                vec![event(&[("transport", "udp")], Event::Truncated)],
+            ),
+            family(
+                "signpost_dns_dropped_total",
+                "DNS messages that got no answer.",
+                vec![event(&[("reason", "unanswerable")], Event::Dropped)],
             ),
             family(
                 "signpost_dns_transport_total",
@@ -267,7 +329,6 @@ impl Traffic {
         let udp: Vec<_> = listeners.iter().map(|(udp, _)| udp.totals()).collect();
         let tcp: Vec<_> = listeners.iter().map(|(_, tcp)| tcp.totals()).collect();
         let udp = [
-            ("silent", udp.iter().map(|one| one.silent).sum()),
             ("refused_port", udp.iter().map(|one| one.refused_port).sum()),
             ("oversized", udp.iter().map(|one| one.oversized).sum()),
             ("send_failed", udp.iter().map(|one| one.send_failed).sum()),
@@ -275,7 +336,7 @@ impl Traffic {
                 "receive_failed",
                 udp.iter().map(|one| one.receive_failed).sum(),
             ),
-            ("panic", udp.iter().map(|one| one.panics).sum()),
+            ("panics", udp.iter().map(|one| one.panics).sum()),
         ];
         let tcp = [
             ("turned_away", tcp.iter().map(|one| one.turned_away).sum()),
@@ -325,8 +386,6 @@ fn sample(labels: &[(&str, &str)], value: u64) -> Metric {
 mod tests {
     use std::net::SocketAddr;
 
-    use dns_engine::Rcode;
-
     use super::*;
 
     #[test]
@@ -348,6 +407,12 @@ mod tests {
         };
         metrics.count(asked(33, 3), &from("192.0.2.1:53", true), true);
         metrics.count(asked(0, 0), &from("[2001:db8::1]:53", false), false);
+        let cut = Summary {
+            truncated: true,
+            subnet: true,
+            ..asked(33, 16)
+        };
+        metrics.count(cut, &from("192.0.2.1:53", false), true);
         metrics.service("live").add(0);
         let text = prometheus::TextEncoder::new()
             .encode_to_string(&registry.gather())
@@ -357,6 +422,13 @@ mod tests {
             "signpost_dns_requests_total{type=\"other\",transport=\"udp\",family=\"ipv6\"} 1",
             "signpost_dns_responses_total{rcode=\"NXDOMAIN\"} 1",
             "signpost_dns_responses_total{rcode=\"NOERROR\"} 0",
+            "signpost_dns_responses_total{rcode=\"BADVERS\"} 1",
+            "signpost_ecs_requests_total{present=\"yes\"} 1",
+            "signpost_ecs_requests_total{present=\"no\"} 2",
+            "signpost_dns_truncated_total{transport=\"udp\"} 1",
+            "signpost_dns_dropped_total{reason=\"unanswerable\"} 1",
+            "signpost_dns_transport_total{transport=\"udp\",cause=\"panics\"}",
+            "signpost_reload_refused{source=\"zone\"} 0",
             "signpost_answers_total{service=\"live\",reason=\"map\"} 1",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -150,6 +150,10 @@ impl Follower {
         let release = self.inputs.poll_release(self.adoption.world());
         let outcome = self.adoption.take(release);
         self.put_in_force(outcome, current);
+        if self.inputs.release_is_good() {
+            // Also when the one in force has come back, which is no news.
+            self.metrics.set_refused(&Source::Release, false);
+        }
     }
 
     fn put_in_force(&self, outcome: Outcome, current: &ArcSwap<Serving>) {

@@ -362,6 +362,10 @@ async fn a_release_that_does_not_fit_is_not_remembered_so_there_is_a_way_back() 
     // Where nothing fits better, most services routed are better than none.
     site.write("releases/current", &format!("{second:010}\n"));
     refused_lines(&server, "release", 1);
+    site.write("releases/current", &format!("{first:010}\n"));
+    refused_lines(&server, "release", 0);
+    site.write("releases/current", &format!("{second:010}\n"));
+    refused_lines(&server, "release", 1);
     server.stop().await;
     std::fs::remove_dir_all(site.path(&format!("releases/{first:010}"))).unwrap();
     let server = site.start().await;

@@ -46,6 +46,8 @@ pub(crate) struct Inputs {
     keys: Option<KeyRing>,
     trusted_file: watch::File,
     trusted: Option<Vec<VerifyingKey>>,
+    /// The newest version of the file of trusted keys is refused.
+    trusted_refused: bool,
     /// None until there are keys to trust, and while the state file makes no sense.
     reader: Option<release::Reader>,
     /// The last refusal told, so that one that lasts is told once.
@@ -63,6 +65,7 @@ impl Inputs {
             keys: None,
             trusted_file: watch::File::new(&config.trusted_key),
             trusted: None,
+            trusted_refused: false,
             reader: None,
             told: None,
             config,
@@ -123,20 +126,13 @@ impl Inputs {
     }
 
     fn poll_release(&mut self) -> Result<Option<Plan>, Report> {
-        let path = self.config.trusted_key.clone();
-        match self.trusted_file.poll() {
-            Ok(None) => {}
-            Ok(Some(_)) => {
-                // A key file that becomes rubbish leaves the keys before in force.
-                let trusted = keys::read_public_keys(&path);
-                self.trusted = Some(trusted.map_err(|error| key_report(&path, error))?);
-                self.reader = None;
-            }
-            Err(error) => return Err(unreadable(&path, &error)),
+        if let Err(report) = self.poll_trusted() {
+            self.trusted_refused = true;
+            return Err(report);
         }
         match self.read_release() {
             Ok(found) => {
-                if found.is_some() {
+                if self.release_is_good() {
                     self.told = None;
                 }
                 Ok(found)
@@ -147,6 +143,22 @@ impl Inputs {
                 Err(report)
             }
         }
+    }
+
+    /// A key file that becomes rubbish leaves the keys before in force.
+    fn poll_trusted(&mut self) -> Result<(), Report> {
+        let path = self.config.trusted_key.clone();
+        match self.trusted_file.poll() {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let trusted = keys::read_public_keys(&path);
+                self.trusted = Some(trusted.map_err(|error| key_report(&path, error))?);
+                self.trusted_refused = false;
+                self.reader = None;
+            }
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+        Ok(())
     }
 
     fn read_release(&mut self) -> Result<Option<Plan>, Report> {
@@ -232,6 +244,17 @@ impl Inputs {
             None if used => Some(self.config.ttl),
             None => None,
         }
+    }
+
+    /// How many zone files and folders are refused as they are now.
+    pub(crate) fn refused_zones(&self) -> usize {
+        self.zone_files.refused()
+    }
+
+    /// True if nothing is wrong with the newest release and the keys to trust, as of the last poll.
+    pub(crate) fn release_is_good(&self) -> bool {
+        let reader = self.reader.as_ref();
+        !self.trusted_refused && reader.is_some_and(|reader| reader.refused().is_none())
     }
 
     /// The file of the token keys.

@@ -138,7 +138,16 @@ struct Gatherer {
     gathering: Mutex<()>,
 }
 
-/// Registers everything and returns the counter of reloads, `signpost_reload_total{source,result}`.
+/// What the follower of the files counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Reloads {
+    /// `signpost_reload_total{source,result}`.
+    pub(crate) total: IntCounterVec,
+    /// `signpost_reload_refused{source}`.
+    pub(crate) refused: IntGaugeVec,
+}
+
+/// Registers everything and returns what is counted elsewhere.
 ///
 /// # Errors
 /// When a name is already taken in the registry.
@@ -146,7 +155,7 @@ pub(crate) fn register(
     registry: &Registry,
     counters: &Arc<Counters>,
     view: &Arc<View>,
-) -> prometheus::Result<IntCounterVec> {
+) -> prometheus::Result<Reloads> {
     let counter = |name: &str, help: &str, labels: &[&str]| {
         IntCounterVec::new(Opts::new(format!("signpost_{name}"), help), labels)
     };
@@ -216,18 +225,27 @@ pub(crate) fn register(
         gathering: Mutex::new(()),
     };
     registry.register(Box::new(gatherer))?;
-    let reloads = counter(
+    let total = counter(
         "reload_total",
         "Changed files that were taken over or refused.",
         &["source", "result"],
     )?;
+    let refused = IntGaugeVec::new(
+        Opts::new(
+            "signpost_reload_refused",
+            "Sources whose newest version is refused, so that an older one is served.",
+        ),
+        &["source"],
+    )?;
     for source in ["zone", "services", "keys", "release"] {
+        refused.with_label_values(&[source]);
         for result in ["adopted", "refused"] {
-            reloads.with_label_values(&[source, result]);
+            total.with_label_values(&[source, result]);
         }
     }
-    registry.register(Box::new(reloads.clone()))?;
-    Ok(reloads)
+    registry.register(Box::new(total.clone()))?;
+    registry.register(Box::new(refused.clone()))?;
+    Ok(Reloads { total, refused })
 }
 
 impl Gatherer {

@@ -7,7 +7,6 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use dns_engine::Snapshot;
 use dns_transport::{counters::TcpCounters, pair, tcp, udp};
-use prometheus::IntCounterVec;
 use service::diagnostic::{Report, Severity};
 use service::{admin, secret, shutdown::Shutdown, watch::POLL_INTERVAL};
 use tokio::task::JoinSet;
@@ -16,7 +15,7 @@ use crate::config::Config;
 use crate::door::Door;
 use crate::explain::{self, Explainer};
 use crate::inputs::Inputs;
-use crate::metrics::{self, Counters};
+use crate::metrics::{self, Counters, Reloads};
 use crate::probe;
 use crate::view::View;
 
@@ -105,7 +104,7 @@ struct Follower {
     inputs: Inputs,
     view: Arc<View>,
     counters: Arc<Counters>,
-    reloads: IntCounterVec,
+    reloads: Reloads,
     current: Arc<ArcSwap<Snapshot>>,
     explainer: Arc<ArcSwap<Explainer>>,
 }
@@ -116,7 +115,7 @@ impl Follower {
         config: Config,
         view: Arc<View>,
         counters: Arc<Counters>,
-        reloads: IntCounterVec,
+        reloads: Reloads,
     ) -> (Follower, Arc<ArcSwap<Snapshot>>) {
         let mut inputs = Inputs::new(config);
         let (snapshot, tokens, _) = inputs.snapshot(&view, &counters);
@@ -180,7 +179,9 @@ impl Follower {
             )));
         }
         for source in news.adopted {
-            self.reloads.with_label_values(&[source, "adopted"]).inc();
+            let total = &self.reloads.total;
+            total.with_label_values(&[source, "adopted"]).inc();
+            self.set_refused(source, 0);
             tracing::info!(source, "serving the new version");
             if source == "keys"
                 && let Some(warning) = secret::exposed(self.inputs.keys_file())
@@ -189,10 +190,23 @@ impl Follower {
             }
         }
         for (source, report) in news.refused {
-            self.reloads.with_label_values(&[source, "refused"]).inc();
+            let total = &self.reloads.total;
+            total.with_label_values(&[source, "refused"]).inc();
+            self.set_refused(source, 1);
             tracing::error!(source, "refused; what was served before goes on");
             log(&report);
         }
+        // Of several zone files some may be good and others not.
+        self.set_refused("zone", self.inputs.refused_zones());
+        if self.inputs.release_is_good() {
+            // Also when the one in force has come back, which is no news.
+            self.set_refused("release", 0);
+        }
+    }
+
+    fn set_refused(&self, source: &str, count: usize) {
+        let gauge = self.reloads.refused.with_label_values(&[source]);
+        gauge.set(count as i64);
     }
 }
 

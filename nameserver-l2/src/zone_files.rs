@@ -21,6 +21,8 @@ pub(crate) struct ZoneFiles {
 struct Watched {
     file: watch::File,
     zone: Option<Arc<Zone>>,
+    /// The newest version is not the zone.
+    refused: bool,
     missing: u8,
 }
 
@@ -46,6 +48,7 @@ impl ZoneFiles {
             let watched = self.files.entry(path.clone()).or_insert_with(|| Watched {
                 file: watch::File::new(path),
                 zone: None,
+                refused: false,
                 missing: 0,
             });
             watched.missing = 0;
@@ -54,11 +57,18 @@ impl ZoneFiles {
                 Ok(Some(text)) => match parse(path, &text) {
                     Ok(zone) => {
                         watched.zone = Some(Arc::new(zone));
+                        watched.refused = false;
                         changed = true;
                     }
-                    Err(findings) => report.extend(findings),
+                    Err(findings) => {
+                        watched.refused = true;
+                        report.extend(findings);
+                    }
                 },
-                Err(error) => report.push(whole(path, format!("cannot be read: {error}"))),
+                Err(error) => {
+                    watched.refused = true;
+                    report.push(whole(path, format!("cannot be read: {error}")));
+                }
             }
         }
         self.files.retain(|path, watched| {
@@ -68,6 +78,12 @@ impl ZoneFiles {
             keep
         });
         changed
+    }
+
+    /// How many files and folders are refused as they are now.
+    pub(crate) fn refused(&self) -> usize {
+        let files = self.files.values().filter(|watched| watched.refused);
+        files.count() + self.unlisted.len()
     }
 
     /// The files of all places.

@@ -220,6 +220,9 @@ async fn broken_files_are_refused_and_the_old_ones_serve() {
                 "signpost_reload_total{{result=\"refused\",source=\"{source}\"}} 1"
             ))
             .await;
+        scene
+            .until_metric(&format!("signpost_reload_refused{{source=\"{source}\"}} 1"))
+            .await;
         scene.until(&token, &answers_of(&map)).await;
         let report = nameserver_l2::check::check(&scene.config);
         let finding = format!("{}:", scene.files.path(file).display());
@@ -228,6 +231,10 @@ async fn broken_files_are_refused_and_the_old_ones_serve() {
             "{report}"
         );
     }
+    scene.files.write("edge.stream.example.zone", ZONE_TEXT);
+    scene
+        .until_metric("signpost_reload_refused{source=\"zone\"} 0")
+        .await;
     let answer = scene.ask(&format!("ns1.{ZONE}"), RecordType::A).await;
     assert_eq!(
         addresses(&answer).1,
