@@ -16,7 +16,7 @@ use rtsp::peer::Offer;
 use rtsp::range::NptRange;
 use rtsp::ticket::{Ticket, proof};
 use rtsp::{Request, Response, StatusCode, Url};
-use support::{Client, TestEdge, acquaint, client_key, clock, edge, reference, until};
+use support::{Client, PATIENCE, TestEdge, acquaint, client_key, clock, edge, reference, until};
 
 /// One description from one edge.
 struct Stream {
@@ -455,7 +455,39 @@ async fn prepared(a: &TestEdge, b: &TestEdge, id: &str, key: &str) -> media_edge
         lease_ms: 10_000,
         reason: "drain".to_owned(),
     };
-    a.running.edge.peers.offer(&b.name, &offer).await.unwrap()
+    let peers = &a.running.edge.peers;
+    peers.offer(&b.name, &offer, |_| 0).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_position_offered_is_taken_when_the_connection_stands() {
+    let (a, b) = pair(None).await;
+    let (_, key) = client_key(7);
+    let link = prepared(&a, &b, "h1", &key).await;
+    let sealed = ticket(&a, &b, "h1", &key).seal(&a.running.edge.key);
+    let session = b.running.edge.incoming.check(&sealed, &b.running.edge);
+    let mut offer = session.unwrap().offer.clone();
+    drop(link);
+    // An offer with one position in it and another one given later: the later one counts.
+    offer.handoff = "h2".to_owned();
+    offer.position = 90_000;
+    let mut travel = None;
+    let position = |expected| {
+        travel = Some(expected);
+        45_000
+    };
+    let peers = &a.running.edge.peers;
+    let _link = peers.offer("b", &offer, position).await.unwrap();
+    let sealed = ticket(&a, &b, "h2", &key).seal(&a.running.edge.key);
+    let session = b.running.edge.incoming.check(&sealed, &b.running.edge);
+    assert_eq!(session.unwrap().clock.npt, 45_000);
+    let travel = travel.unwrap();
+    assert!(!travel.is_zero() && travel < PATIENCE, "{travel:?}");
+    // Without a connection nobody asks for a position.
+    b.running.edge.peers.close();
+    a.running.edge.fleet.store(std::sync::Arc::default());
+    let answer = peers.offer("b", &offer, |_| panic!("asked too early"));
+    assert!(answer.await.is_err());
 }
 
 fn ticket(a: &TestEdge, b: &TestEdge, id: &str, key: &str) -> Ticket {
@@ -691,6 +723,13 @@ async fn offers_that_do_not_add_up_are_refused() {
             },
         ),
         (
+            "malformed",
+            Offer {
+                position: 90_000 * 3_600,
+                ..good.clone()
+            },
+        ),
+        (
             "no_title",
             Offer {
                 title: "nothing".into(),
@@ -713,13 +752,14 @@ async fn offers_that_do_not_add_up_are_refused() {
         ),
     ];
     for (reason, offer) in offers {
-        let answer = a.running.edge.peers.offer("b", &offer).await;
+        let position = offer.position;
+        let answer = a.running.edge.peers.offer("b", &offer, |_| position).await;
         let Err(media_edge::peers::OfferError::Refused(given)) = answer else {
             panic!("{reason}: {answer:?}")
         };
         assert_eq!(given, reason);
     }
     b.running.edge.set_mode(Mode::Draining);
-    let answer = a.running.edge.peers.offer("b", &good).await;
+    let answer = a.running.edge.peers.offer("b", &good, |_| 0).await;
     assert!(answer.unwrap_err().to_string().contains("draining"));
 }

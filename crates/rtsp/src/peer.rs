@@ -81,7 +81,8 @@ pub struct Offer {
     pub repeat: bool,
     /// Each description and the normal play time (90 kHz ticks) of the IDR it starts with, first moved first.
     pub starts: Vec<(u8, u64)>,
-    /// The session's position when the offer was sent (90 kHz ticks): the second edge keeps the same clock.
+    /// The session's position when the offer arrives, as well as the sender can tell (90 kHz ticks): the second edge
+    /// keeps the same clock.
     pub position: u64,
     /// From which sequence numbers, timestamps and sources follow; base64url of 32 octets.
     pub session_secret: String,

@@ -88,8 +88,8 @@ async fn run(
             continue;
         };
         offer.to.clone_from(&candidate.name);
-        offer.position = clock.position(Instant::now());
-        match edge.peers.offer(&candidate.name, &offer).await {
+        let position = |travel| clock.position(Instant::now() + travel);
+        match edge.peers.offer(&candidate.name, &offer, position).await {
             Ok(link) => {
                 let prepared = Progress::Prepared {
                     edge: candidate.name.clone(),

@@ -23,6 +23,9 @@ const FRAMES_DEADLINE: Duration = Duration::from_secs(2);
 const PREPARED_MAX: usize = 10_000;
 /// Most descriptions in an offer.
 const DESCRIPTIONS_MAX: usize = 8;
+/// The first description's start lies at most this far from the session's position (90 kHz ticks): IDRs are seconds
+/// apart and an offer takes seconds; anything further would set this edge's clock to nonsense.
+const APART_MAX: u64 = 60 * 90_000;
 /// The link is kept this long after the client came, for the release.
 const LINK_MAX: Duration = Duration::from_secs(30);
 
@@ -240,7 +243,11 @@ async fn prepare(
 fn check(peer: &str, offer: &Offer, edge: &Edge) -> Result<[u8; 32], &'static str> {
     let addressed = offer.from == peer && offer.to == edge.config.name;
     let sized = (1..=DESCRIPTIONS_MAX).contains(&offer.starts.len()) && offer.handoff.len() <= 64;
-    if !addressed || !sized || proof::parse_key(&offer.client_key).is_none() {
+    let near = |(_, start): &(u8, u64)| start.abs_diff(offer.position) <= APART_MAX;
+    if !addressed || !sized || !offer.starts.first().is_some_and(near) {
+        return Err("malformed");
+    }
+    if proof::parse_key(&offer.client_key).is_none() {
         return Err("malformed");
     }
     let secret = URL_SAFE_NO_PAD

@@ -104,12 +104,23 @@ impl Peers {
     }
 
     /// Offers a session; with `Ok` the edge is prepared, and the link carries the rest of the handoff.
-    pub async fn offer(&self, edge: &str, offer: &Offer) -> Result<Link, OfferError> {
+    ///
+    /// The other edge keeps the session's clock from the offer's receipt on, so `position` is asked only once the
+    /// connection stands: for the position (90 kHz ticks) after the time that the offer is expected to travel.
+    pub async fn offer(
+        &self,
+        edge: &str,
+        offer: &Offer,
+        position: impl FnOnce(Duration) -> u64,
+    ) -> Result<Link, OfferError> {
         let ask = async {
-            let mut link = self.open(edge).await?;
-            link.send(&Message::Offer(Box::new(offer.clone()))).await?;
+            let (mut link, connection) = self.open_on(edge).await?;
+            let mut offer = offer.clone();
+            offer.position = position(connection.rtt() / 2);
+            let id = offer.handoff.clone();
+            link.send(&Message::Offer(Box::new(offer))).await?;
             match link.receive().await? {
-                Some(Message::Prepared { handoff }) if handoff == offer.handoff => Ok(link),
+                Some(Message::Prepared { handoff }) if handoff == id => Ok(link),
                 Some(Message::Refused { reason, .. }) => Err(OfferError::Refused(reason)),
                 other => Err(anyhow::anyhow!("{edge} answered an offer with {other:?}").into()),
             }
@@ -123,9 +134,14 @@ impl Peers {
 
     /// A new stream to an edge of the map.
     async fn open(&self, edge: &str) -> anyhow::Result<Link> {
+        Ok(self.open_on(edge).await?.0)
+    }
+
+    /// As [`Peers::open`], with the connection the stream belongs to.
+    async fn open_on(&self, edge: &str) -> anyhow::Result<(Link, Connection)> {
         let open = async {
             let connection = self.connection(edge).await?;
-            Ok(Link::new(connection.open_bi().await?))
+            Ok((Link::new(connection.open_bi().await?), connection))
         };
         tokio::time::timeout(ANSWER_DEADLINE, open).await?
     }
