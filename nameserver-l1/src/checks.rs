@@ -79,7 +79,7 @@ pub fn cross_check(world: &World) -> Misfits {
             check_tokens(file, service, &zones, &mut report);
         }
         if let Some(release) = &world.release {
-            check_class(file, service, release.generation, &release.map, &mut report);
+            check_class(file, service, &release.map, &mut report);
         }
         if !report.is_empty() {
             misfits.services.insert(service.name.clone(), report);
@@ -90,7 +90,7 @@ pub fn cross_check(world: &World) -> Misfits {
 }
 
 /// Why a map should not be taken into this world: a service that fits the rest is not in it.
-pub fn check_map(world: &World, generation: u64, map: &Map) -> Report {
+pub fn check_map(world: &World, map: &Map) -> Report {
     let mut report = Report::default();
     let Some(file) = &world.services else {
         return report;
@@ -98,7 +98,7 @@ pub fn check_map(world: &World, generation: u64, map: &Map) -> Report {
     let misfits = cross_check(world).services;
     for service in &file.services.services {
         if !misfits.contains_key(&service.name) {
-            check_class(file, service, generation, map, &mut report);
+            check_class(file, service, map, &mut report);
         }
     }
     report
@@ -205,18 +205,13 @@ fn check_tokens(file: &ServicesFile, service: &Service, zones: &Zones, report: &
     }
 }
 
-/// The map has to know the service's class.
-fn check_class(
-    file: &ServicesFile,
-    service: &Service,
-    generation: u64,
-    map: &Map,
-    report: &mut Report,
-) {
+/// The map has to know the service's class. No generation in the finding: the next one may lack it as well,
+/// which is no news.
+fn check_class(file: &ServicesFile, service: &Service, map: &Map, report: &mut Report) {
     let classes = map.class_count();
     if usize::from(service.class) >= classes {
         let message = format!(
-            "class {} is not in the map of release {generation}, which has {classes}",
+            "class {} is not in the map, which has {classes}",
             service.class
         );
         let finding = finding(file, &service.name, "class", message);

@@ -319,7 +319,7 @@ impl Releases {
             if first && (!patient || remembered == Some(release.generation)) {
                 return Ok(map);
             }
-            let misfits = check_map(in_force, release.generation, &map);
+            let misfits = check_map(in_force, &map);
             misfits
                 .is_empty()
                 .then_some(map)

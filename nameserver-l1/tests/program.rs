@@ -129,11 +129,7 @@ fn check_finds_what_does_not_fit_between_files() {
         );
     }
     let classes = services.replace("unmapped = \"refuse\"", "class = 2");
-    check(
-        zone,
-        &classes,
-        "class 2 is not in the map of release 1, which has 2",
-    );
+    check(zone, &classes, "class 2 is not in the map, which has 2");
     let site = Site::new();
     site.write(
         "zones/edge.stream.test.zone",
