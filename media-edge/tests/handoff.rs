@@ -418,6 +418,30 @@ async fn a_player_that_declines_or_never_comes_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn edges_that_refuse_do_not_keep_a_session_from_one_that_takes_it() {
+    let a = edge("a", |config| config.repeat_titles = true).await;
+    let mut edges = Vec::new();
+    // As many as are asked at one go, all of them before the last one by name.
+    for name in ["b", "c", "d", "e", "f"] {
+        let refusing = edge(name, |config| config.repeat_titles = true).await;
+        refusing.running.edge.set_mode(Mode::Draining);
+        edges.push(refusing);
+    }
+    edges.push(edge("z", |config| config.repeat_titles = true).await);
+    let mut all: Vec<&TestEdge> = edges.iter().collect();
+    all.push(&a);
+    acquaint(&all);
+    let mut player = Player::start(a.rtsp(), 5).await;
+    a.running.edge.set_mode(Mode::Draining);
+    let notify = player
+        .play_until_asked(300)
+        .await
+        .expect("never asked to move");
+    assert_eq!(count(&a, "no_taker"), 1);
+    assert_eq!(authority(&notify), edges[5].rtsp());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn players_without_a_key_are_left_alone() {
     let (a, _b) = pair(None).await;
     let mut leg = Leg::connect(a.rtsp()).await;

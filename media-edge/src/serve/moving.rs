@@ -33,6 +33,8 @@ const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long the second edge keeps its place.
 const LEASE_MS: u64 = 10_000;
+/// Most edges remembered as having failed: more than are asked in a minute, so those forgotten may be better by now.
+const AVOID_MAX: usize = 100;
 /// Pause after a failed move.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -275,10 +277,12 @@ impl Play {
             handoff,
             reason: reason.to_owned(),
         });
-        if let Some(to) = moving.to {
-            self.avoid.retain(|edge| *edge != to);
-            self.avoid.push(to);
-        }
+        // All that were asked, not only the last one: those that are dead or full must not be asked first again.
+        let asked = moving.negotiation.asked();
+        self.avoid.retain(|edge| !asked.contains(edge));
+        self.avoid.extend(asked);
+        let too_many = self.avoid.len().saturating_sub(AVOID_MAX);
+        self.avoid.drain(..too_many);
         self.take_back(now);
     }
 }
