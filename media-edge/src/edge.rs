@@ -9,6 +9,7 @@ use ed25519_dalek::SigningKey;
 use service::shutdown::Shutdown;
 use tokio::sync::watch;
 
+use crate::alternative::Alternative;
 use crate::config::Config;
 use crate::content::Library;
 use crate::fleet::Fleet;
@@ -56,6 +57,8 @@ pub struct Edge {
     pub sessions: Arc<Sessions>,
     /// Sessions that other edges are about to hand over.
     pub incoming: Incoming,
+    /// Where players are sent that find no room here.
+    pub alternative: Alternative,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Serving or draining.
@@ -100,23 +103,11 @@ impl Edge {
     /// The RTSP address of another edge that takes sessions now, for a player on `client`'s address family.
     pub async fn alternative(&self, client: IpAddr) -> Option<std::net::SocketAddr> {
         let fleet = self.fleet.load_full();
-        for candidate in fleet.candidates(&self.config.name) {
-            let Some(authority) = candidate.rtsp_authority(client) else {
-                continue;
-            };
-            match self.peers.probe(&candidate.name).await {
-                Ok(1..) => return Some(authority),
-                Ok(0) => {}
-                Err(error) => {
-                    tracing::debug!(
-                        edge = candidate.name,
-                        error = format!("{error:#}"),
-                        "no answer"
-                    );
-                }
-            }
-        }
-        None
+        let name = self
+            .alternative
+            .find(&self.config.name, &fleet, &self.peers)
+            .await?;
+        fleet.edge(&name)?.rtsp_authority(client)
     }
 
     /// Moves sessions away while there are more than `sessions_soft`, those longest here first.

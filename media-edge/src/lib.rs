@@ -9,6 +9,7 @@
 //! One task per connection owns its session; everything shared is in [`edge::Edge`].
 
 pub mod admin;
+pub mod alternative;
 pub mod commands;
 pub mod config;
 pub mod content;
@@ -34,6 +35,7 @@ use service::shutdown::Shutdown;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::alternative::Alternative;
 use crate::content::{Fetcher, Library};
 use crate::edge::{Edge, Mode};
 use crate::fleet::Fleet;
@@ -102,6 +104,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         ),
         sessions: Arc::new(Sessions::new(config.limits.sessions)),
         incoming: Incoming::default(),
+        alternative: Alternative::default(),
         mode: watch::Sender::new(Mode::Serving),
         public_key: key.verifying_key().to_bytes(),
         key,

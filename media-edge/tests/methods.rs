@@ -277,8 +277,9 @@ async fn a_full_or_draining_edge_sends_players_to_another() {
     let moved = second.expect(302, "DESCRIBE", "/clip?mdc=1", &[]).await;
     let location = format!("rtsp://{}/clip?mdc=1", other.rtsp());
     assert_eq!(header(&moved, "Location"), Some(location.as_str()));
-    // The other one drains: nobody is sent there.
+    // The other one drains: nobody is sent there, once a second has passed or another map has come.
     other.running.edge.set_mode(Mode::Draining);
+    acquaint(&[&full, &other]);
     second.expect(453, "DESCRIBE", "/clip", &[]).await;
     let mut third = Client::connect(other.rtsp()).await;
     third.expect(503, "DESCRIBE", "/clip", &[]).await;
