@@ -12,7 +12,7 @@ use mdc::rtp::Depacketizer;
 use media_edge::edge::{Mode, unix_ms};
 use rtsp::handoff::{self, Confirmation, Outcome};
 use rtsp::message::header;
-use rtsp::peer::Offer;
+use rtsp::peer::{Offer, Secret};
 use rtsp::range::NptRange;
 use rtsp::ticket::{Ticket, proof};
 use rtsp::{Request, Response, StatusCode, Url};
@@ -472,7 +472,7 @@ async fn prepared(a: &TestEdge, b: &TestEdge, id: &str, key: &str) -> media_edge
         repeat: true,
         starts: vec![(1, title.idr_after(1, 0, true).unwrap().1.rtp_time), (0, 0)],
         position: 0,
-        session_secret: URL_SAFE_NO_PAD.encode([7; 32]),
+        session_secret: Secret(URL_SAFE_NO_PAD.encode([7; 32])),
         client_key: key.to_owned(),
         client_address: a.rtsp().ip(),
         kbit_per_second: 300,
@@ -504,7 +504,15 @@ async fn the_position_offered_is_taken_when_the_connection_stands() {
     let _link = peers.offer("b", &offer, position).await.unwrap();
     let sealed = ticket(&a, &b, "h2", &key).seal(&a.running.edge.key);
     let session = b.running.edge.incoming.check(&sealed, &b.running.edge);
-    assert_eq!(session.unwrap().clock.npt, 45_000);
+    let session = session.unwrap();
+    assert_eq!(session.clock.npt, 45_000);
+    let shown = format!("{session:?}");
+    assert!(
+        shown.contains("h2") && !shown.contains("7, 7, 7"),
+        "{shown}"
+    );
+    let secret = &session.offer.session_secret.0;
+    assert!(!shown.contains(secret), "the secret is shown");
     let travel = travel.unwrap();
     assert!(!travel.is_zero() && travel < PATIENCE, "{travel:?}");
     // Without a connection nobody asks for a position.
@@ -689,7 +697,7 @@ async fn offers_that_do_not_add_up_are_refused() {
         repeat: true,
         starts: vec![(0, 0)],
         position: 0,
-        session_secret: URL_SAFE_NO_PAD.encode([7; 32]),
+        session_secret: Secret(URL_SAFE_NO_PAD.encode([7; 32])),
         client_key: key,
         client_address: a.rtsp().ip(),
         kbit_per_second: 300,
@@ -735,7 +743,7 @@ async fn offers_that_do_not_add_up_are_refused() {
         (
             "malformed",
             Offer {
-                session_secret: "AA".into(),
+                session_secret: Secret("AA".into()),
                 ..good.clone()
             },
         ),

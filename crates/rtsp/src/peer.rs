@@ -1,6 +1,7 @@
 //! What two edges say to each other: the control messages of a handoff and the request for a title's data.
 //! One message is a length in four octets, big endian, and that much JSON.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -85,7 +86,7 @@ pub struct Offer {
     /// keeps the same clock.
     pub position: u64,
     /// From which sequence numbers, timestamps and sources follow; base64url of 32 octets.
-    pub session_secret: String,
+    pub session_secret: Secret<String>,
     /// The client's ephemeral key, base64url.
     pub client_key: String,
     /// Where the client was last seen.
@@ -96,6 +97,36 @@ pub struct Offer {
     pub lease_ms: u64,
     /// Why the session shall move: `drain` or `load`. An edge that is busy itself refuses the latter.
     pub reason: String,
+}
+
+/// A value that must not get into logs and error texts: its `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret<T>(pub T);
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Message {
+    /// What kind of message it is: for logs, where the content, being another's words, has no place.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Message::Offer(_) => "offer",
+            Message::Prepared { .. } => "prepared",
+            Message::Refused { .. } => "refused",
+            Message::Serving { .. } => "serving",
+            Message::Committed { .. } => "committed",
+            Message::Released { .. } => "released",
+            Message::Aborted { .. } => "aborted",
+            Message::Fetch(_) => "fetch",
+            Message::Granted {} => "granted",
+            Message::Probe {} => "probe",
+            Message::Room { .. } => "room",
+        }
+    }
 }
 
 /// Which part of a title is asked for.
@@ -160,7 +191,7 @@ mod tests {
             repeat: false,
             starts: vec![(1, 93_000), (0, 180_000)],
             position: 90_000,
-            session_secret: "s".into(),
+            session_secret: Secret("hush-hush".into()),
             client_key: "k".into(),
             client_address: "192.0.2.7".parse().unwrap(),
             kbit_per_second: 700,
@@ -205,6 +236,15 @@ mod tests {
             assert_eq!(length, (body.len() as u32).to_be_bytes());
             assert_eq!(decode(body), Some(message));
         }
+    }
+
+    #[test]
+    fn the_session_secret_travels_but_is_not_shown() {
+        let text = String::from_utf8(encode(&offer()).split_off(4)).unwrap();
+        assert!(text.contains("\"session_secret\":\"hush-hush\""), "{text}");
+        let shown = format!("{:?}", offer());
+        assert!(!shown.contains("hush"), "{shown}");
+        assert_eq!(offer().kind(), "offer");
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rtsp::peer::{Message, Offer};
+use rtsp::peer::{Message, Offer, Secret};
 use rtsp::ticket::{Spent, Ticket, TicketError, proof};
 use tokio::sync::mpsc;
 
@@ -35,7 +35,7 @@ pub struct Prepared {
     /// What the first edge said.
     pub offer: Offer,
     /// From which the numbering follows.
-    pub secret: [u8; 32],
+    pub secret: Secret<[u8; 32]>,
     /// The title, its first frames at hand.
     pub title: Arc<Title>,
     /// The first edge's clock, as well as it can be known here.
@@ -240,7 +240,7 @@ async fn prepare(
 }
 
 /// The offer's own sense: from the peer that sent it, for this edge, with usable values. Gives the session secret.
-fn check(peer: &str, offer: &Offer, edge: &Edge) -> Result<[u8; 32], &'static str> {
+fn check(peer: &str, offer: &Offer, edge: &Edge) -> Result<Secret<[u8; 32]>, &'static str> {
     let addressed = offer.from == peer && offer.to == edge.config.name;
     let sized = (1..=DESCRIPTIONS_MAX).contains(&offer.starts.len()) && offer.handoff.len() <= 64;
     let near = |(_, start): &(u8, u64)| start.abs_diff(offer.position) <= APART_MAX;
@@ -251,9 +251,10 @@ fn check(peer: &str, offer: &Offer, edge: &Edge) -> Result<[u8; 32], &'static st
         return Err("malformed");
     }
     let secret = URL_SAFE_NO_PAD
-        .decode(&offer.session_secret)
+        .decode(&offer.session_secret.0)
         .map_err(|_| "malformed")?;
-    secret.try_into().map_err(|_| "malformed")
+    let secret: [u8; 32] = secret.try_into().map_err(|_| "malformed")?;
+    Ok(Secret(secret))
 }
 
 /// Says "prepared", then carries messages until the first edge has released the client or the lease has run out.

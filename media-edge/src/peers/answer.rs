@@ -76,7 +76,8 @@ async fn answer(mut link: Link, peer: &str, edge: &Arc<Edge>) -> anyhow::Result<
         }
         Some(Message::Fetch(fetch)) => answer_fetch(&mut link, fetch, edge).await,
         Some(Message::Offer(offer)) => handoff::second::receive(link, peer, *offer, edge).await,
-        other => anyhow::bail!("a stream began with {other:?}"),
+        Some(other) => anyhow::bail!("a stream began with {}", other.kind()),
+        None => anyhow::bail!("a stream ended before it began"),
     }
 }
 

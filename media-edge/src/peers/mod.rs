@@ -97,7 +97,7 @@ impl Peers {
             link.send(&Message::Probe {}).await?;
             match link.receive().await? {
                 Some(Message::Room { sessions }) => Ok(sessions),
-                other => bail!("{edge} answered a probe with {other:?}"),
+                other => bail!("{edge} answered a probe with {}", kind(other.as_ref())),
             }
         };
         tokio::time::timeout(ANSWER_DEADLINE, ask).await?
@@ -122,7 +122,10 @@ impl Peers {
             match link.receive().await? {
                 Some(Message::Prepared { handoff }) if handoff == id => Ok(link),
                 Some(Message::Refused { reason, .. }) => Err(OfferError::Refused(reason)),
-                other => Err(anyhow::anyhow!("{edge} answered an offer with {other:?}").into()),
+                other => {
+                    let kind = kind(other.as_ref());
+                    Err(anyhow::anyhow!("{edge} answered an offer with {kind}").into())
+                }
             }
         };
         // Preparing includes fetching the first frames.
@@ -194,7 +197,10 @@ impl Peers {
         {
             Ok((link, Some(Message::Granted {}))) => Ok(link),
             Ok((_, Some(Message::Refused { .. }))) => Err(FetchError::Missing(edge.to_owned())),
-            Ok((_, other)) => Err(failed(edge, &anyhow::anyhow!("answered {other:?}"))),
+            Ok((_, other)) => {
+                let kind = kind(other.as_ref());
+                Err(failed(edge, &anyhow::anyhow!("answered with {kind}")))
+            }
             Err(error) => Err(failed(edge, &error)),
         }
     }
@@ -259,6 +265,11 @@ async fn receive_frame(link: &mut Link, size: u32) -> anyhow::Result<FrameData> 
         bail!("a frame of another size than the outline says");
     }
     Ok(link.receive_data(usize::try_from(size)?).await?.into())
+}
+
+/// What a peer said, as far as it belongs in a log.
+fn kind(message: Option<&Message>) -> &'static str {
+    message.map_or("nothing", Message::kind)
 }
 
 fn failed(edge: &str, error: &anyhow::Error) -> FetchError {

@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rtsp::handoff::{self, Outcome};
 use rtsp::locator::Locator;
 use rtsp::message;
-use rtsp::peer::{Message, Offer};
+use rtsp::peer::{Message, Offer, Secret};
 use rtsp::range::Npt;
 use rtsp::ticket::{LIFETIME_MS_MAX, Ticket};
 use rtsp::{Method, Request, Url};
@@ -97,7 +97,7 @@ impl Play {
             repeat: self.repeat,
             starts: starts.clone(),
             position: 0,
-            session_secret: URL_SAFE_NO_PAD.encode(self.secret),
+            session_secret: Secret(URL_SAFE_NO_PAD.encode(self.secret.0)),
             client_key,
             client_address: client.ip(),
             kbit_per_second,
@@ -175,7 +175,7 @@ impl Play {
         };
         let starts: Vec<(u8, Npt)> = moving.starts.iter().map(|(d, t)| (*d, Npt(*t))).collect();
         let headers = [
-            ("Session", self.id.clone()),
+            ("Session", self.id.0.clone()),
             ("Notify-Reason", handoff::REASON.to_owned()),
             (handoff::ID, moving.id.clone()),
             ("Location", format!("rtsp://{authority}{}", locator.path())),

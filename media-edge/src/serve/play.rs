@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mdc::rtp::Continuity;
 use rtsp::StatusCode;
+use rtsp::peer::Secret;
 use rtsp::range::{Npt, NptRange};
 use rtsp::rtp_info::RtpInfo;
 use rtsp::transport::Transport;
@@ -19,11 +20,12 @@ use crate::sessions::{Membership, Reason};
 /// One session.
 #[derive(Debug)]
 pub(super) struct Play {
-    pub(super) id: String,
+    /// The session's id: whoever knows it can end the session.
+    pub(super) id: Secret<String>,
     pub(super) title: Arc<Title>,
     /// Whether the title starts again at its end.
     pub(super) repeat: bool,
-    pub(super) secret: [u8; 32],
+    pub(super) secret: Secret<[u8; 32]>,
     pub(super) schedule: Schedule,
     pub(super) membership: Membership,
     pub(super) registrations: Vec<Registration>,
@@ -64,7 +66,7 @@ pub(super) struct Started {
 impl Play {
     /// Adds a stream.
     pub(super) fn set_up(&mut self, description: u8, transport: Transport) -> Continuity {
-        let continuity = Continuity::new(&self.secret, &self.title.manifest.name, description);
+        let continuity = Continuity::new(&self.secret.0, &self.title.manifest.name, description);
         self.schedule.cursors.push(Cursor {
             description,
             transport,

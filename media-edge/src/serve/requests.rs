@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rtsp::handoff::{self, Confirmation};
 use rtsp::locator::{self, Locator};
 use rtsp::message::{header, respond};
-use rtsp::peer::Message;
+use rtsp::peer::{Message, Secret};
 use rtsp::range::NptRange;
 use rtsp::report::RaceReport;
 use rtsp::session::Action;
@@ -168,7 +168,7 @@ impl Connection {
                 Some(self.ports.numbers)
             }
         };
-        let (id, title) = (play.id.clone(), locator.title.clone());
+        let (id, title) = (play.id.0.clone(), locator.title.clone());
         self.machine.set_up(&id, &title, description, transport);
         let mut headers = vec![(
             "Transport",
@@ -195,7 +195,14 @@ impl Connection {
         }
         let movable = capabilities::supports(request, capabilities::HANDOFF);
         let client_key = client_key.filter(|_| movable);
-        self.enter(request, title, repeat, rand::random(), client_key, None)
+        self.enter(
+            request,
+            title,
+            repeat,
+            Secret(rand::random()),
+            client_key,
+            None,
+        )
     }
 
     /// A session that another edge hands over.
@@ -228,7 +235,7 @@ impl Connection {
         request: &Request,
         title: Arc<Title>,
         repeat: bool,
-        secret: [u8; 32],
+        secret: Secret<[u8; 32]>,
         client_key: Option<String>,
         prepared: Option<Arc<Prepared>>,
     ) -> Result<Play, Refusal> {
@@ -263,7 +270,7 @@ impl Connection {
             .is_draining()
             .then(|| (Reason::Drain, Instant::now()));
         Ok(Play {
-            id: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
+            id: Secret(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())),
             title,
             repeat,
             secret,
