@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -16,7 +17,7 @@ use crate::fleet::Fleet;
 use crate::handoff::second::Incoming;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
-use crate::sessions::{Reason, Sessions};
+use crate::sessions::{Reason, Session, Sessions};
 
 /// How often load is compared with its limits.
 const LOAD_INTERVAL: Duration = Duration::from_millis(500);
@@ -127,15 +128,24 @@ impl Edge {
                 .filter(|s| s.view().moving_to.is_some())
                 .count();
             let excess = sessions.len().saturating_sub(soft).saturating_sub(moving);
-            let movable = |session: &&Arc<crate::sessions::Session>| {
-                let view = session.view();
-                view.movable && view.moving_to.is_none() && session.since.elapsed() >= stay
-            };
-            for session in sessions.iter().filter(movable).take(excess.min(LOAD_STEP)) {
+            for session in to_move(&sessions, stay, excess.min(LOAD_STEP)) {
                 session.hand_off(Reason::Load);
             }
         }
     }
+}
+
+/// So many sessions that can move, those asked least often first, so that one that stays does not stand in the way of
+/// the others; among them those longest here.
+fn to_move(sessions: &[Arc<Session>], stay: Duration, most: usize) -> Vec<&Arc<Session>> {
+    let movable = |session: &&Arc<Session>| {
+        let view = session.view();
+        view.movable && view.moving_to.is_none() && session.since.elapsed() >= stay
+    };
+    let mut movable: Vec<_> = sessions.iter().filter(movable).collect();
+    movable.sort_by_key(|session| session.asked.load(Ordering::Relaxed));
+    movable.truncate(most);
+    movable
 }
 
 /// Milliseconds since 1970.
@@ -159,4 +169,41 @@ pub fn ntp_now() -> u64 {
 /// A point in time for code that takes both clocks.
 pub fn tokio_instant(at: Instant) -> tokio::time::Instant {
     tokio::time::Instant::from_std(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sessions::View;
+
+    #[test]
+    fn sessions_that_cannot_move_or_did_not_want_to_let_others_go_first() {
+        let all = Arc::new(Sessions::new(10));
+        let view = |movable| View {
+            number: 0,
+            title: "t".to_owned(),
+            client: IpAddr::from([127, 0, 0, 1]),
+            product: String::new(),
+            transport: "tcp",
+            descriptions: Vec::new(),
+            sending: Vec::new(),
+            movable,
+            came_from: None,
+            moving_to: None,
+        };
+        let enter = |movable| all.enter(view(movable), 0).unwrap();
+        let _sessions = [enter(false), enter(true), enter(true), enter(true)];
+        let list = all.list();
+        let next = |most| {
+            let chosen = to_move(&list, Duration::ZERO, most);
+            chosen.iter().for_each(|s| s.hand_off(Reason::Load));
+            chosen.iter().map(|s| s.view().number).collect::<Vec<_>>()
+        };
+        assert_eq!(next(2), [2, 3]);
+        assert_eq!(next(2), [4, 2]);
+        assert_eq!(next(9), [3, 4, 2]);
+        list[1].update(|view| view.moving_to = Some("b".to_owned()));
+        assert_eq!(next(9), [3, 4]);
+        assert!(to_move(&list, Duration::from_secs(3_600), 9).is_empty());
+    }
 }

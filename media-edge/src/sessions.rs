@@ -36,7 +36,7 @@ pub struct View {
     pub descriptions: Vec<u8>,
     /// Those being sent by this edge right now.
     pub sending: Vec<u8>,
-    /// Whether the client can follow a handoff.
+    /// Whether it can move now: the client can follow a handoff, and it plays without an end asked for.
     pub movable: bool,
     /// The edge the session came from, if it was handed over.
     pub came_from: Option<String>,
@@ -52,6 +52,8 @@ pub struct Session {
     pub position: AtomicU64,
     /// When it was set up here.
     pub since: Instant,
+    /// How often it was asked to move.
+    pub asked: AtomicU64,
     wanted: Mutex<Option<Reason>>,
     wake: Notify,
 }
@@ -72,6 +74,7 @@ impl Session {
 
     /// Asks the session to move to another edge.
     pub fn hand_off(&self, reason: Reason) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         self.wake.notify_one();
     }
@@ -141,6 +144,7 @@ impl Sessions {
             view: Mutex::new(view),
             position: AtomicU64::new(0),
             since: Instant::now(),
+            asked: AtomicU64::new(0),
             wanted: Mutex::new(None),
             wake: Notify::new(),
         });

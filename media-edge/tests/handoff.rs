@@ -345,6 +345,27 @@ async fn an_edge_above_its_soft_limit_moves_sessions_to_one_with_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_paused_session_does_not_keep_the_others_from_moving_for_load() {
+    let a = edge("a", |config| {
+        config.repeat_titles = true;
+        config.limits.sessions_soft = 1;
+        config.limits.handoff_min_stay_seconds = 0;
+    })
+    .await;
+    let b = edge("b", |config| config.repeat_titles = true).await;
+    acquaint(&[&a, &b]);
+    let mut paused = Player::start(a.rtsp(), 3).await;
+    paused.leg.client.expect(200, "PAUSE", "/quick", &[]).await;
+    let mut player = Player::start(a.rtsp(), 4).await;
+    let notify = player.play_until_asked(300).await;
+    player.follow(&notify.expect("never asked to move")).await;
+    until("one is left", || a.running.edge.sessions.len() == 1).await;
+    // The load is gone: the paused one goes on here.
+    paused.leg.client.expect(200, "PLAY", "/quick", &[]).await;
+    assert!(paused.play_until_asked(40).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_the_second_edge_dies_half_way_the_first_carries_on_without_a_gap() {
     let (a, b) = pair(None).await;
     let mut player = Player::start(a.rtsp(), 5).await;

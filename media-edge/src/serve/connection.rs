@@ -393,8 +393,9 @@ impl Connection {
             play.wanted = None;
             let started =
                 play.is_movable() && play.start_moving(&self.edge, self.peer, reason, now);
-            // Not able to just now: paused, not started, or no further IDR before the end.
-            if !started && play.client_key.is_some() {
+            // Not able to just now: paused, not started, or no further IDR before the end. A drain waits for that; load
+            // may be gone by then, and if it is not, whoever watches it says so again.
+            if !started && play.client_key.is_some() && reason == Reason::Drain {
                 play.wish(reason, RETRY_PAUSE);
             }
         }

@@ -207,6 +207,7 @@ impl Play {
             cursor.sending = Sending::Ended;
         }
         self.stalled = None;
+        self.show();
         self.report(index, now, true, outlet)
     }
 

@@ -235,8 +235,12 @@ impl Play {
             && self.end.is_none()
     }
 
-    /// The session shall move, after a while.
+    /// The session shall move, after a while. A wish for load does not take a drain's place.
     pub(super) fn wish(&mut self, reason: Reason, after: Duration) {
+        let draining = matches!(self.wanted, Some((Reason::Drain, _)));
+        if draining && reason == Reason::Load {
+            return;
+        }
         self.wanted = Some((reason, Instant::now() + after));
     }
 
@@ -254,7 +258,7 @@ impl Play {
             .iter()
             .map(|c| c.description)
             .collect();
-        let movable = self.client_key.is_some();
+        let movable = self.is_movable();
         let moving_to = self
             .moving
             .as_ref()

@@ -248,7 +248,7 @@ impl Connection {
             transport: "tcp",
             descriptions: Vec::new(),
             sending: Vec::new(),
-            movable: client_key.is_some(),
+            movable: false, // not before it plays
             came_from: prepared
                 .as_ref()
                 .map(|prepared| prepared.offer.from.clone()),
