@@ -463,6 +463,44 @@ async fn edges_that_refuse_do_not_keep_a_session_from_one_that_takes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_seek_during_a_handoff_ends_it_and_a_drain_asks_again() {
+    let (a, b) = pair(None).await;
+    let mut player = Player::start(a.rtsp(), 5).await;
+    player.play_until_asked(5).await;
+    a.running.edge.set_mode(Mode::Draining);
+    let notify = player
+        .play_until_asked(300)
+        .await
+        .expect("never asked to move");
+    player.leg.client.reply(&notify, StatusCode::Ok).await;
+    let mut second = Leg::connect(authority(&notify)).await;
+    claim(&mut second, &notify, &player.key).await;
+    let id = header(&notify, handoff::ID).unwrap().to_owned();
+    let body = Confirmation::new(&id, 1, Outcome::Ok).to_body();
+    let client = &mut player.leg.client;
+    client.request("SET_PARAMETER", "/quick", &[], &body).await;
+    player.leg.streams.clear();
+    player.leg.play(&[0, 1], "npt=2-").await;
+    player.leg.client.packets.clear(); // what came before the answer
+    assert_eq!(count(&a, "seek"), 1);
+    assert_eq!(a.running.edge.sessions.list()[0].view().sending, [0, 1]);
+    let answer = player
+        .leg
+        .client
+        .request("SET_PARAMETER", "/quick", &[], &body)
+        .await;
+    assert_eq!(answer.status(), StatusCode::PreconditionFailed);
+    until("the place is given back", || {
+        b.running.edge.incoming.reserved() == 0
+    })
+    .await;
+    player.next = [60, 61];
+    player.early = [BTreeSet::new(), BTreeSet::new()];
+    let again = player.play_until_asked(300).await.expect("not asked again");
+    assert_ne!(header(&again, handoff::ID).unwrap(), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn players_without_a_key_are_left_alone() {
     let (a, _b) = pair(None).await;
     let mut leg = Leg::connect(a.rtsp()).await;

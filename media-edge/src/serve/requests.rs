@@ -314,6 +314,12 @@ impl Connection {
         request: &Request,
         range: Option<NptRange>,
     ) -> Result<(Headers, Vec<u8>), Refusal> {
+        // What was agreed with the second edge holds neither for another time, nor for an end, nor for a stream more.
+        let elsewhere = range.is_some_and(|range| range.start.is_some() || range.end.is_some());
+        let more = |play: &Play| !play.descriptions(super::schedule::Sending::Idle).is_empty();
+        if elsewhere || self.play.as_ref().is_some_and(more) {
+            self.stop_moving("seek")?;
+        }
         let Some(play) = &mut self.play else {
             return Err(StatusCode::MethodNotValidInThisState.into());
         };
@@ -340,13 +346,23 @@ impl Connection {
         Ok((headers, Vec::new()))
     }
 
+    /// Ends a handoff that is under way, if there is one; an edge that drains tries again later.
+    fn stop_moving(&mut self, reason: &'static str) -> Result<(), Refusal> {
+        let moving = self.play.as_ref().is_some_and(|play| play.moving.is_some());
+        if moving {
+            self.conclude(Outlook::Off(reason))
+                .map_err(|_| StatusCode::InternalServerError)?;
+        }
+        Ok(())
+    }
+
     fn pause(&mut self) -> Result<(Headers, Vec<u8>), Refusal> {
+        self.stop_moving("paused")?;
         let now = Instant::now();
-        if let Some(play) = &mut self.play {
-            play.give_up_moving("paused", now);
-            if play.schedule.clock.is_some() {
-                play.pause(now);
-            }
+        if let Some(play) = &mut self.play
+            && play.schedule.clock.is_some()
+        {
+            play.pause(now);
         }
         self.machine.paused();
         let mut headers = Vec::new();
