@@ -167,6 +167,12 @@ pub fn check_folder(folder: &std::path::Path) -> anyhow::Result<()> {
     folder::open(folder).map(|_| ())
 }
 
+/// Opens a title's folder, for tests of what is done with titles.
+#[cfg(test)]
+pub(crate) fn open_folder(folder: &std::path::Path) -> anyhow::Result<Title> {
+    folder::open(folder)
+}
+
 /// The group a position lies in: from an IDR up to before the next one, at most [`GROUP_FRAMES_MAX`] frames.
 fn group(index: &Description, at: usize) -> (usize, usize) {
     let until = index.frames.get(..=at).unwrap_or(&index.frames);

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::describe::payload_type;
 use super::play::{Play, Stall};
 use super::schedule::Sending;
-use crate::content::Availability;
+use crate::content::{Availability, Title};
 use crate::edge::{Edge, ntp_now};
 use crate::send::outbox::{FRAMES_OCTETS_MAX, Outbox};
 use crate::send::rtcp::{Sent, sender_report};
@@ -29,7 +29,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// A description held during a handoff and needed again is caught up from where it stopped, unless that is longer ago
-/// than this (90 kHz ticks); then from the last IDR.
+/// than this (90 kHz ticks); then from the last IDR before that time. It covers how long a dead edge goes unnoticed, so
+/// the client has everything up to there.
 pub(super) const CATCH_UP_MAX: u64 = 5 * 90_000;
 
 /// Where packets go.
@@ -265,17 +266,52 @@ impl Play {
                 continue;
             }
             cursor.sending = Sending::On;
-            let next = self
-                .title
-                .frame(cursor.description, cursor.position, self.repeat);
-            let behind = next.map_or(0, |frame| position.saturating_sub(frame.rtp_time));
-            if behind > CATCH_UP_MAX {
-                let idr = self
-                    .title
-                    .idr_before(cursor.description, position, self.repeat);
-                cursor.position = idr.unwrap_or(cursor.position);
-            }
+            let stopped = (cursor.description, cursor.position);
+            cursor.position = take_up(&self.title, stopped, position, self.repeat);
         }
         self.show();
+    }
+}
+
+/// Where a description that stopped before a frame goes on, the session's position (90 kHz ticks) being that.
+fn take_up(title: &Title, (description, stopped): (u8, u64), position: u64, repeat: bool) -> u64 {
+    let earliest = position.saturating_sub(CATCH_UP_MAX);
+    let next = title.frame(description, stopped, repeat);
+    if next.is_none_or(|frame| frame.rtp_time >= earliest) {
+        return stopped;
+    }
+    let idr = title.idr_before(description, earliest, repeat);
+    idr.map_or(stopped, |idr| idr.max(stopped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{content, title};
+
+    #[test]
+    fn a_description_taken_back_goes_on_before_whatever_the_client_may_lack() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = title::Settings {
+            gop_ms: 2_000,
+            ..title::Settings::default()
+        };
+        let created = title::create("pattern:64x48@10:20s", folder.path(), &settings, |_| {});
+        let title = content::open_folder(&created.unwrap().folder).unwrap();
+        let seconds = |seconds: u64| seconds * 90_000;
+        let time = |position| title.frame(0, position, false).unwrap();
+        // Five seconds behind: from the very frame, key frame or not.
+        let stopped = 3;
+        let soon = time(stopped).rtp_time + CATCH_UP_MAX;
+        assert_eq!(take_up(&title, (0, stopped), soon, false), stopped);
+        // Longer: from a key frame that lies those five seconds back, though later ones have passed.
+        for now in 6..20 {
+            let taken = take_up(&title, (0, stopped), seconds(now), false);
+            let frame = time(taken);
+            assert!(frame.idr || taken == stopped);
+            assert!(frame.rtp_time + CATCH_UP_MAX <= seconds(now), "at {now} s");
+            assert!(taken >= stopped, "nothing is sent again");
+            assert!(frame.rtp_time + CATCH_UP_MAX + seconds(2) > seconds(now));
+        }
     }
 }
