@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::Semaphore;
+
+use super::opening::{Missing, Turns};
 use super::pulled::{self, Cache, FetchError, Fetcher};
 use super::{Title, folder};
 
@@ -12,6 +15,13 @@ use super::{Title, folder};
 const TITLES_MAX: usize = 256;
 /// A request may pass this many edges on its way to one that has the title.
 pub const HOPS_MAX: u32 = 2;
+/// Most titles pulled at a time, for the requests of one number of hops; requests of another must not have to wait for
+/// them, or two edges that pull from each other would wait in a circle.
+const PULLS_MAX: usize = 16;
+/// Longest wait for one's turn to pull: whoever asks waits no longer for the whole.
+const PULL_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Most titles indexed at a time: each takes its files' size in memory and a core.
+const INDEXING_MAX: usize = 2;
 
 /// All titles, by name.
 #[derive(Debug)]
@@ -22,8 +32,11 @@ pub struct Library {
     fetcher: Arc<dyn Fetcher>,
     open: Mutex<HashMap<String, Entry>>,
     clock: std::sync::atomic::AtomicU64,
-    /// One opening at a time: two sessions that want the same new title must not index it twice.
-    opening: tokio::sync::Mutex<()>,
+    turns: Turns,
+    missing: Missing,
+    /// By hops.
+    pulls: [Semaphore; HOPS_MAX as usize],
+    indexing: Semaphore,
 }
 
 #[derive(Debug)]
@@ -49,7 +62,10 @@ impl Library {
             fetcher,
             open: Mutex::default(),
             clock: std::sync::atomic::AtomicU64::new(0),
-            opening: tokio::sync::Mutex::new(()),
+            turns: Turns::default(),
+            missing: Missing::default(),
+            pulls: std::array::from_fn(|_| Semaphore::new(PULLS_MAX)),
+            indexing: Semaphore::new(INDEXING_MAX),
         }
     }
 
@@ -72,33 +88,45 @@ impl Library {
             }
             return Some(title);
         }
-        let _one_at_a_time = self.opening.lock().await;
+        let changed = self.changed(name);
+        if changed.is_none() && hops >= HOPS_MAX {
+            return None; // not here, and nobody else may be asked
+        }
+        let key = (name.to_owned(), hops);
+        // A source that is known to have it is worth asking even so.
+        let is_missing =
+            || first_source.is_none() && self.missing.contains(&key, changed, Instant::now());
+        if is_missing() {
+            return None;
+        }
+        let turn = self.turns.queue(key.clone());
+        let _one_at_a_time = turn.come().await;
         if let Some(title) = self.find(name) {
             return Some(title);
         }
-        let (title, changed) = match self.open_folder(name).await {
-            Some((title, changed)) => (title, Some(changed)),
-            None => (self.pull(name, first_source, hops).await?, None),
+        if is_missing() {
+            return None;
+        }
+        let opened = match self.open_folder(name).await {
+            Some((title, changed)) => Some((title, Some(changed))),
+            None => {
+                let pulled = self.pull(name, first_source, hops).await;
+                pulled.map(|title| (title, None))
+            }
+        };
+        let Some((title, changed)) = opened else {
+            self.missing.insert(key, changed, Instant::now());
+            return None;
         };
         let title = Arc::new(title);
         self.keep(name, Arc::clone(&title), changed);
         Some(title)
     }
 
-    /// How many titles lie in the folder.
-    pub fn count_in_folder(&self) -> usize {
-        let folders = std::fs::read_dir(&self.titles)
-            .into_iter()
-            .flatten()
-            .flatten();
-        folders
-            .filter(|folder| folder.path().join("title.toml").is_file())
-            .count()
-    }
-
     async fn open_folder(&self, name: &str) -> Option<(Title, SystemTime)> {
         let changed = self.changed(name)?;
         let folder = self.titles.join(name);
+        let _place = self.indexing.acquire().await.ok()?;
         let opened = tokio::task::spawn_blocking(move || folder::open(&folder)).await;
         match opened {
             Ok(Ok(title)) => Some((title, changed)),
@@ -118,9 +146,7 @@ impl Library {
     }
 
     async fn pull(&self, name: &str, first_source: Option<&str>, hops: u32) -> Option<Title> {
-        if hops >= HOPS_MAX {
-            return None;
-        }
+        let places = self.pulls.get(usize::try_from(hops).ok()?)?;
         let mut sources: Vec<String> = first_source.map(str::to_owned).into_iter().collect();
         sources.extend(
             self.sources
@@ -128,6 +154,14 @@ impl Library {
                 .filter(|s| Some(s.as_str()) != first_source)
                 .cloned(),
         );
+        if sources.is_empty() {
+            return None;
+        }
+        let place = tokio::time::timeout(PULL_WAIT_MAX, places.acquire()).await;
+        let Ok(Ok(_place)) = place else {
+            tracing::warn!(title = name, "too many titles are being pulled");
+            return None;
+        };
         let (cache, fetcher) = (Arc::clone(&self.cache), Arc::clone(&self.fetcher));
         match pulled::open(name, sources, hops, cache, fetcher).await {
             Ok(title) => Some(title),
@@ -182,5 +216,95 @@ impl Library {
         std::fs::metadata(manifest)
             .and_then(|file| file.modified())
             .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rtsp::peer::Fetch;
+    use tokio::sync::Notify;
+
+    use super::super::{Fetching, FrameData};
+    use super::*;
+
+    /// An edge that has nothing. It answers for `slow` only when told to.
+    #[derive(Debug, Default)]
+    struct Nothing {
+        asked: AtomicUsize,
+        begun: Arc<Notify>,
+        go_on: Arc<Notify>,
+    }
+
+    impl Fetcher for Nothing {
+        fn outline(&self, edge: &str, fetch: Fetch) -> Fetching<Vec<u8>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let (begun, go_on) = (Arc::clone(&self.begun), Arc::clone(&self.go_on));
+            let edge = edge.to_owned();
+            Box::pin(async move {
+                if fetch.title == "slow" && fetch.hops == 1 {
+                    begun.notify_one();
+                    go_on.notified().await;
+                }
+                Err(FetchError::Missing(edge))
+            })
+        }
+
+        fn frames(
+            &self,
+            edge: &str,
+            _fetch: Fetch,
+            _sizes: Vec<u32>,
+            _each: Box<dyn FnMut(FrameData) + Send>,
+        ) -> Fetching<()> {
+            let edge = edge.to_owned();
+            Box::pin(async move { Err(FetchError::Missing(edge)) })
+        }
+    }
+
+    fn library(folder: &std::path::Path) -> (Arc<Nothing>, Library) {
+        let nothing = Arc::new(Nothing::default());
+        let fetcher = Arc::clone(&nothing) as Arc<dyn Fetcher>;
+        let library = Library::new(folder.to_owned(), vec!["b".to_owned()], 1 << 20, fetcher);
+        (nothing, library)
+    }
+
+    #[tokio::test]
+    async fn a_slow_pull_keeps_nobody_from_other_titles() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = crate::title::Settings {
+            name: Some("here".to_owned()),
+            ..crate::title::Settings::default()
+        };
+        crate::title::create("pattern:64x48@10:1s", folder.path(), &settings, |_| {}).unwrap();
+        let (nothing, library) = library(folder.path());
+        let others = async {
+            nothing.begun.notified().await;
+            assert!(library.title("here", None, 0).await.is_some());
+            assert!(library.title("absent", None, 0).await.is_none());
+            // Another edge's request for the same title, which may be what the pull is waiting for.
+            assert!(library.title("slow", None, 1).await.is_none());
+            assert!(library.title("slow", None, HOPS_MAX).await.is_none());
+            nothing.go_on.notify_one();
+        };
+        let (slow, ()) = tokio::join!(library.title("slow", None, 0), others);
+        assert!(slow.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_missing_title_is_asked_for_once_by_all_who_want_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (nothing, library) = library(folder.path());
+        let (a, b, c) = tokio::join!(
+            library.title("t", None, 0),
+            library.title("t", None, 0),
+            library.title("t", None, 0)
+        );
+        assert!(a.is_none() && b.is_none() && c.is_none());
+        assert_eq!(nothing.asked.load(Ordering::Relaxed), 1);
+        // Whoever names an edge that has it is not turned away.
+        assert!(library.title("t", Some("b"), 0).await.is_none());
+        assert_eq!(nothing.asked.load(Ordering::Relaxed), 2);
     }
 }

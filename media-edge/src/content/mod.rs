@@ -2,6 +2,7 @@
 
 mod folder;
 mod library;
+mod opening;
 mod outline;
 mod pulled;
 
