@@ -10,13 +10,16 @@ use crate::fleet::Fleet;
 
 /// The spool is not written beyond this; the mapmaker takes it away long before.
 const SPOOL_OCTETS_MAX: u64 = 64 << 20;
+/// Shortest networks that a client may state: beyond them one line would speak for much of the Internet.
+const V4_LENGTH_MIN: u8 = 8;
+const V6_LENGTH_MIN: u8 = 16;
 /// What the lines say about who measured.
 const SOURCE: &str = "player";
 
 /// The lines of one report. Edges that the map does not know are left out.
 ///
 /// The client's network is its address cut to /24 or /56. The network a player states counts only if it comes from
-/// loopback or a listed network, where the address itself says nothing.
+/// loopback or a listed network, where the address itself says nothing, and only from /8 or /16 (IPv6) on.
 pub fn to_measurements(
     report: &RaceReport,
     peer: IpAddr,
@@ -27,7 +30,9 @@ pub fn to_measurements(
     let peer = peer.to_canonical();
     let listed = peer.is_loopback() || believed.iter().any(|network| contains(*network, peer));
     let network = match report.client {
-        Some((address, length)) if listed => network(address, length),
+        Some((address, length)) if listed && length >= shortest(address) => {
+            network(address, length)
+        }
         _ => network(peer, 128),
     };
     let line = |race: &rtsp::report::Race| {
@@ -81,6 +86,13 @@ fn network(address: IpAddr, length: u8) -> String {
     }
 }
 
+fn shortest(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => V4_LENGTH_MIN,
+        IpAddr::V6(_) => V6_LENGTH_MIN,
+    }
+}
+
 fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {
@@ -117,7 +129,13 @@ mod tests {
     }
 
     fn lines(peer: &str, believed: &[(IpAddr, u8)]) -> Vec<String> {
-        let body = "client: 203.0.113.77/32\r\nrace: 127.0.1.1 900 ok\r\nrace: 127.0.1.2 5 timeout\r\nrace: 192.0.2.99 5 ok\r\n";
+        stating("203.0.113.77/32", peer, believed)
+    }
+
+    fn stating(network: &str, peer: &str, believed: &[(IpAddr, u8)]) -> Vec<String> {
+        let body = format!(
+            "client: {network}\r\nrace: 127.0.1.1 900 ok\r\nrace: 127.0.1.2 5 timeout\r\nrace: 192.0.2.99 5 ok\r\n"
+        );
         let report = RaceReport::parse(body.as_bytes()).unwrap();
         to_measurements(&report, peer.parse().unwrap(), believed, &fleet(), 7)
             .iter()
@@ -148,6 +166,20 @@ mod tests {
             own.first().unwrap(),
             "7,2001:db8:1:200::/56,vienna,900,0,1,player"
         );
+    }
+
+    #[test]
+    fn nobody_speaks_for_half_the_internet() {
+        let first = |stated: &str| stating(stated, "127.0.0.1", &[]).swap_remove(0);
+        for (stated, prefix) in [
+            ("0.0.0.0/0", "127.0.0.0/24"),
+            ("10.0.0.0/7", "127.0.0.0/24"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("2000::/15", "127.0.0.0/24"),
+            ("2001::/16", "2001::/16"),
+        ] {
+            assert_eq!(first(stated), format!("7,{prefix},vienna,900,0,1,player"));
+        }
     }
 
     #[test]
