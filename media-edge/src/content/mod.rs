@@ -144,11 +144,6 @@ impl Title {
         }
     }
 
-    /// Whether the frames come from other edges.
-    pub fn is_pulled(&self) -> bool {
-        matches!(self.store, Store::Pulled(_))
-    }
-
     /// For a pulled title: another edge that has it, to be asked first from now on.
     pub fn prefer_source(&self, edge: &str) {
         if let Store::Pulled(pulled) = &self.store {
