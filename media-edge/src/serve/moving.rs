@@ -123,7 +123,7 @@ impl Play {
 
     /// The last description first, at its next IDR, then the others at theirs, each at or after the one before.
     fn starts(&self, now: Instant) -> Option<Vec<(u8, u64)>> {
-        let mut from = self.schedule.position(now) + LEAD_TICKS;
+        let mut from = self.schedule.position(now).saturating_add(LEAD_TICKS);
         let mut starts = Vec::new();
         let mut descriptions = self.descriptions(Sending::On);
         descriptions.sort_unstable_by(|a, b| b.cmp(a));

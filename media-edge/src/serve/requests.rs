@@ -414,7 +414,7 @@ impl Connection {
     fn confirm(&mut self, confirmation: &Confirmation) -> Result<(), Refusal> {
         let ours = self.play.as_ref().and_then(|play| play.moving.as_ref());
         if ours.is_none_or(|moving| moving.id != confirmation.handoff) {
-            // Too late, most likely: the client keeps this edge.
+            // Too late, most likely: this edge has taken the session back, or the client was never asked to move.
             return Err(StatusCode::PreconditionFailed.into());
         }
         let mut outlook = Outlook::Going;
