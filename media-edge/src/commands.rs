@@ -53,7 +53,7 @@ pub struct TitleOptions {
     /// Bits per second of all descriptions together.
     #[arg(long)]
     pub bitrate: Option<u32>,
-    /// A constant quantizer, 0 to 51, instead of a bit rate.
+    /// A constant quantizer, 12 (finest; smaller ones count as it) to 51, instead of a bit rate.
     #[arg(long, conflicts_with = "bitrate")]
     pub quantizer: Option<u8>,
     /// Milliseconds between a description's key frames.

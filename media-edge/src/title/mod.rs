@@ -28,7 +28,7 @@ pub struct Settings {
     pub name: Option<String>,
     /// Bits per second of all descriptions together; None: about a tenth of a bit per pixel.
     pub bitrate: Option<u32>,
-    /// A constant quantizer (0 to 51) instead of a bit rate.
+    /// A constant quantizer (12, finest, to 51; smaller ones count as 12) instead of a bit rate.
     pub quantizer: Option<u8>,
     /// The description of each frame of one round; `[0, 1]` deals them in turn.
     pub cadence: Vec<u8>,
@@ -139,7 +139,7 @@ fn split_settings(
     let (width, height) = source.size();
     let defaults = split::Settings::new(name, width, height, source.fps())?;
     if let Some(quantizer) = settings.quantizer {
-        ensure!(quantizer <= 51, "a quantizer is 0 to 51, not {quantizer}");
+        ensure!(quantizer <= 51, "a quantizer is 12 to 51, not {quantizer}");
         ensure!(
             settings.bitrate.is_none(),
             "a bit rate and a quantizer exclude each other"
