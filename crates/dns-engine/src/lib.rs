@@ -11,6 +11,7 @@
 mod answer;
 mod envelope;
 mod hash;
+mod meta;
 pub mod name;
 mod negative;
 mod rcode;
@@ -25,10 +26,10 @@ mod zone;
 pub mod zonefile;
 mod zones;
 
+pub use meta::{Meta, Transport};
 pub use rcode::Rcode;
 pub use respond::{
-    DropReason, Limits, Meta, Outcome, PLAIN_PAYLOAD, Scratch, Snapshot, Summary, Transport,
-    UDP_PAYLOAD, respond,
+    DropReason, Limits, Outcome, PLAIN_PAYLOAD, Scratch, Snapshot, Summary, UDP_PAYLOAD, respond,
 };
 pub use rrset::RrSet;
 pub use tailor::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, ZonesOnly};

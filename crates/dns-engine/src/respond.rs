@@ -1,9 +1,8 @@
 //! The one door: query bytes in, response bytes out, the same for every transport.
 
-use std::net::SocketAddr;
-
 use crate::answer::{self, Chain, Reply};
 use crate::envelope::{Header, Opt};
+use crate::meta::{Meta, Transport};
 use crate::name::NameBuffer;
 use crate::request::{self, Asked, HEADER, Request};
 use crate::tailor::{Client, Tailor, Tailored, ZonesOnly};
@@ -64,28 +63,6 @@ impl Default for Limits {
             nsid: None,
         }
     }
-}
-
-/// What the transport knows about a query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meta {
-    /// Where it came from.
-    pub source: SocketAddr,
-    /// The address it was sent to.
-    pub local: SocketAddr,
-    /// Decides the size limit.
-    pub transport: Transport,
-    /// Unix time in seconds.
-    pub now: u64,
-}
-
-/// How a query came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// Datagrams: the answer may be truncated.
-    Udp,
-    /// A stream: up to 65,535 octets.
-    Tcp,
 }
 
 /// What to do with a query.
@@ -263,10 +240,10 @@ fn refusal(asked: Asked) -> Option<Rcode> {
 }
 
 fn size_limit(request: &Request, limits: &Limits, transport: Transport) -> usize {
-    let limit = match (transport, request.edns) {
-        (Transport::Tcp, _) => u16::MAX,
-        (Transport::Udp, None) => PLAIN_PAYLOAD,
-        (Transport::Udp, Some(edns)) => edns.payload.min(limits.udp_payload).max(PLAIN_PAYLOAD),
+    let limit = match request.edns {
+        _ if !transport.is_datagram() => u16::MAX,
+        None => PLAIN_PAYLOAD,
+        Some(edns) => edns.payload.min(limits.udp_payload).max(PLAIN_PAYLOAD),
     };
     usize::from(limit)
 }
