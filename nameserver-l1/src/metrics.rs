@@ -164,7 +164,9 @@ impl Metrics {
             .position(|(number, _)| *number == summary.rtype);
         let rtype = known.unwrap_or(TYPES.len() - 1);
         let family = usize::from(from.source.ip().to_canonical().is_ipv6());
-        let index = (rtype * TRANSPORTS.len() + usize::from(from.tcp)) * FAMILIES.len() + family;
+        let index = (rtype * TRANSPORTS.len() + usize::from(!from.transport.is_datagram()))
+            * FAMILIES.len()
+            + family;
         self.traffic.requests.add(index);
         let count = |event: Event| self.traffic.events.add(event as usize);
         if !sent {
@@ -386,6 +388,8 @@ fn sample(labels: &[(&str, &str)], value: u64) -> Metric {
 mod tests {
     use std::net::SocketAddr;
 
+    use dns_transport::Transport;
+
     use super::*;
 
     #[test]
@@ -397,22 +401,26 @@ mod tests {
             rcode: Rcode(rcode),
             ..Summary::default()
         };
-        let from = |source: &str, tcp| {
+        let from = |source: &str, transport| {
             let address: SocketAddr = source.parse().unwrap();
             Arrival {
                 source: address,
                 local: address,
-                tcp,
+                transport,
             }
         };
-        metrics.count(asked(33, 3), &from("192.0.2.1:53", true), true);
-        metrics.count(asked(0, 0), &from("[2001:db8::1]:53", false), false);
+        metrics.count(asked(33, 3), &from("192.0.2.1:53", Transport::Tcp), true);
+        metrics.count(
+            asked(0, 0),
+            &from("[2001:db8::1]:53", Transport::Udp),
+            false,
+        );
         let cut = Summary {
             truncated: true,
             subnet: true,
             ..asked(33, 16)
         };
-        metrics.count(cut, &from("192.0.2.1:53", false), true);
+        metrics.count(cut, &from("192.0.2.1:53", Transport::Udp), true);
         metrics.service("live").add(0);
         let text = prometheus::TextEncoder::new()
             .encode_to_string(&registry.gather())

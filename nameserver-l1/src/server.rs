@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::{ArcSwap, cache::Cache};
-use dns_engine::{Meta, Scratch, Snapshot, Transport, respond};
-use dns_transport::{Answerer, Arrival, Worker, counters::TcpCounters, pair, tcp, udp};
+use dns_engine::{Meta, Outcome as Answered, Scratch, Snapshot, Transport, respond};
+use dns_transport::{Answerer, Arrival, Reply, Worker, counters::TcpCounters, pair, tcp, udp};
 use service::{admin, secret, shutdown::Shutdown, watch::POLL_INTERVAL};
 use tokio::task::JoinSet;
 
@@ -248,27 +248,26 @@ impl Worker for Attendant {
         self.now = unix_seconds();
     }
 
-    fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Option<usize> {
+    fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Reply {
         let meta = Meta {
             source: from.source,
             local: from.local,
-            transport: if from.tcp {
-                Transport::Tcp
-            } else {
+            transport: if from.transport.is_datagram() {
                 Transport::Udp
+            } else {
+                Transport::Tcp
             },
             now: self.now,
         };
         // Looks at one pointer; the snapshot stays put for the whole query.
         let serving = self.current.load();
-        let outcome = respond(&serving.snapshot, query, &meta, &mut self.scratch, out);
-        let sent = match outcome {
-            dns_engine::Outcome::Send(length) => Some(length),
-            dns_engine::Outcome::Drop(_) => None,
+        let reply = match respond(&serving.snapshot, query, &meta, &mut self.scratch, out) {
+            Answered::Send(length) => Reply::Send(length),
+            Answered::Drop(_) => Reply::Silent,
         };
-        self.metrics
-            .count(self.scratch.summary(), from, sent.is_some());
-        sent
+        let sent = !matches!(reply, Reply::Silent);
+        self.metrics.count(self.scratch.summary(), from, sent);
+        reply
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, cache::Cache};
 use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, respond};
-use dns_transport::{Answerer, Arrival, Worker};
+use dns_transport::{Answerer, Arrival, Reply, Worker};
 
 use crate::metrics::Counters;
 
@@ -49,27 +49,28 @@ impl Worker for Attendant {
         self.now = unix_seconds();
     }
 
-    fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Option<usize> {
+    fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Reply {
         let meta = Meta {
             source: from.source,
             local: from.local,
-            transport: if from.tcp {
-                Transport::Tcp
-            } else {
+            transport: if from.transport.is_datagram() {
                 Transport::Udp
+            } else {
+                Transport::Tcp
             },
             now: self.now,
         };
+        let stream = !from.transport.is_datagram();
         self.counters
-            .request(from.tcp, !from.source.ip().to_canonical().is_ipv4());
+            .request(stream, !from.source.ip().to_canonical().is_ipv4());
         match respond(&self.snapshot, query, &meta, &mut self.scratch, out) {
             Outcome::Send(length) => {
                 self.counters.response(&self.scratch.summary());
-                Some(length)
+                Reply::Send(length)
             }
             Outcome::Drop(_) => {
                 self.counters.dropped();
-                None
+                Reply::Silent
             }
         }
     }

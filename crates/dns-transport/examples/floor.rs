@@ -6,7 +6,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use dns_transport::{Answerer, Arrival, Worker, udp};
+use dns_transport::{Answerer, Arrival, Reply, Worker, udp};
 
 /// Answers with the query and 111 octets more, as an SRV answer of three records would be long.
 struct Null;
@@ -22,9 +22,9 @@ impl Answerer for Null {
 impl Worker for Null {
     fn begin_batch(&mut self) {}
 
-    fn answer(&mut self, query: &[u8], _: &Arrival, out: &mut [u8]) -> Option<usize> {
-        out.get_mut(..query.len())?.copy_from_slice(query);
-        Some(query.len() + 111)
+    fn answer(&mut self, query: &[u8], _: &Arrival, out: &mut [u8]) -> Reply {
+        out[..query.len()].copy_from_slice(query);
+        Reply::Send(query.len() + 111)
     }
 }
 

@@ -40,8 +40,24 @@ pub trait Worker: Send + 'static {
     /// Called before each batch: the place to load the current snapshot, once for all its queries.
     fn begin_batch(&mut self);
 
-    /// Writes the answer into `out` and returns its length; `None` says nothing.
-    fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Option<usize>;
+    /// Writes the answer into `out`, or says what else is to be done.
+    fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Reply;
+}
+
+/// What a worker says to one query.
+pub enum Reply {
+    /// Nothing. A stream ends with it: a client that sends what deserves no answer is not read on.
+    Silent,
+    /// The first n octets of `out`.
+    Send(usize),
+    /// Several messages, one after another (a zone transfer). A datagram cannot carry them: there it is silence.
+    Stream(Box<dyn Answers>),
+}
+
+/// Messages of one reply, made as fast as the client takes them.
+pub trait Answers: Send {
+    /// Writes the next message into `out`, 65,535 octets, and returns its length; `None` after the last.
+    fn next(&mut self, out: &mut [u8]) -> Option<usize>;
 }
 
 /// Where a query came from and how.
@@ -51,6 +67,33 @@ pub struct Arrival {
     pub source: SocketAddr,
     /// The address that was asked, also on a wildcard bind.
     pub local: SocketAddr,
-    /// TCP; else UDP.
-    pub tcp: bool,
+    /// How it came.
+    pub transport: Transport,
+}
+
+/// How a query came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// Framed messages on a stream (RFC 7766).
+    Tcp,
+    /// The same inside TLS (RFC 7858).
+    Tls,
+    /// HTTP requests inside TLS (RFC 8484).
+    Https,
+    /// A QUIC stream per query (RFC 9250).
+    Quic,
+}
+
+impl Transport {
+    /// True where an answer is one datagram: its size is limited, its source may be forged.
+    pub fn is_datagram(self) -> bool {
+        self == Self::Udp
+    }
+
+    /// True where nobody between can read the messages.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Https | Self::Quic)
+    }
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::counters::{TcpCell, TcpCounters};
-use crate::{Answerer, Arrival, Worker};
+use crate::{Answerer, Answers, Arrival, Reply, Transport, Worker};
 
 /// Caps and deadlines of a TCP listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub async fn serve<A: Answerer>(
         let arrival = Arrival {
             source,
             local,
-            tcp: true,
+            transport: Transport::Tcp,
         };
         let (worker, closed, counters) = (answerer.worker(), closed.clone(), counters.clone());
         connections.spawn(async move {
@@ -285,21 +285,22 @@ impl<W: Worker, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, W, S> {
                 }
             }
             queries += 1;
-            if self.filled + PREFIX + MESSAGE_MAX > OUTPUT {
-                self.flush().await?;
-            }
+            self.flush_if_full().await?;
             let query = &self.input[at + PREFIX..end];
             let start = self.filled + PREFIX;
             let room = &mut self.output[start..start + MESSAGE_MAX];
             at = end;
-            let Some(length) = self.worker.answer(query, &self.arrival, room) else {
-                ended = Err(End::Malformed);
-                break;
-            };
-            let length = length.min(MESSAGE_MAX);
-            self.output[self.filled..start].copy_from_slice(&(length as u16).to_be_bytes());
-            self.filled = start + length;
-            answered += 1;
+            match self.worker.answer(query, &self.arrival, room) {
+                Reply::Send(length) => {
+                    self.frame(length);
+                    answered += 1;
+                }
+                Reply::Stream(answers) => answered += self.stream(answers).await?,
+                Reply::Silent => {
+                    ended = Err(End::Malformed);
+                    break;
+                }
+            }
         }
         self.input.drain(..at);
         self.flush().await?;
@@ -307,6 +308,39 @@ impl<W: Worker, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, W, S> {
         self.cell.answered.add_shared(answered);
         self.make_room();
         ended.map(|()| queries > 0)
+    }
+
+    /// Writes one message after another, never more ahead of the client than the output holds; how many there were.
+    async fn stream(&mut self, mut answers: Box<dyn Answers>) -> Result<u64, End> {
+        let mut count = 0;
+        loop {
+            if self.flush_if_full().await? {
+                // A fast client must not keep this thread from the other connections.
+                tokio::task::yield_now().await;
+            }
+            let start = self.filled + PREFIX;
+            let Some(length) = answers.next(&mut self.output[start..start + MESSAGE_MAX]) else {
+                return Ok(count);
+            };
+            self.frame(length);
+            count += 1;
+        }
+    }
+
+    /// Puts the length in front of the message that was written behind the output, which takes it in.
+    fn frame(&mut self, length: usize) {
+        let (length, start) = (length.min(MESSAGE_MAX), self.filled + PREFIX);
+        self.output[self.filled..start].copy_from_slice(&(length as u16).to_be_bytes());
+        self.filled = start + length;
+    }
+
+    /// Writes the output if a longest message no longer fits behind it; true if it did.
+    async fn flush_if_full(&mut self) -> Result<bool, End> {
+        let full = self.filled + PREFIX + MESSAGE_MAX > OUTPUT;
+        if full {
+            self.flush().await?;
+        }
+        Ok(full)
     }
 
     async fn flush(&mut self) -> Result<(), End> {

@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::batch::{self, Batch};
 use crate::counters::{UdpCounters, UdpReader};
-use crate::{Answerer, Arrival, Worker};
+use crate::{Answerer, Arrival, Reply, Transport, Worker};
 
 /// Receive buffer asked for: the default of about 200 KiB holds 190 queries, 10 ms at 20,000 a second.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -217,9 +217,9 @@ impl<W: Worker> Run<W> {
             let from = Arrival {
                 source,
                 local,
-                tcp: false,
+                transport: Transport::Udp,
             };
-            if let Some(length) = self.worker.answer(slot.query, &from, slot.answer) {
+            if let Reply::Send(length) = self.worker.answer(slot.query, &from, slot.answer) {
                 batch.queue(index, length);
                 answered += 1;
             }

@@ -5,9 +5,11 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use common::Echo;
+use common::{Echo, STREAM, STREAM_MESSAGE};
 use dns_transport::counters::TcpCounters;
 use dns_transport::tcp::{self, TcpLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +21,8 @@ use tokio::time::timeout;
 struct Server {
     local: SocketAddr,
     counters: TcpCounters,
+    /// Messages of streams made.
+    streamed: Arc<AtomicUsize>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -31,9 +35,11 @@ fn start(limits: TcpLimits) -> Server {
     let shutdown = async {
         let _ = stopped.await;
     };
+    let echo = Echo::default();
+    let streamed = Arc::clone(&echo.streamed);
     let task = tokio::spawn(tcp::serve(
         listener,
-        Echo::default(),
+        echo,
         limits,
         counters.clone(),
         shutdown,
@@ -41,6 +47,7 @@ fn start(limits: TcpLimits) -> Server {
     Server {
         local,
         counters,
+        streamed,
         stop,
         task,
     }
@@ -147,6 +154,46 @@ async fn many_large_answers_pass_whole() {
         }
     };
     tokio::join!(write, read);
+}
+
+#[tokio::test]
+async fn a_stream_of_messages_is_made_no_faster_than_the_client_takes_it() {
+    let server = start(TcpLimits::default());
+    let mut stream = server.connect().await;
+    let queries = [frame(b"x"), frame(b"stream"), frame(b"y")].concat();
+    stream.write_all(&queries).await.unwrap();
+    assert_eq!(read_frame(&mut stream).await, b"x|127.0.0.1|tcp");
+    for number in 0..STREAM {
+        let message = read_frame(&mut stream).await;
+        assert_eq!(message.len(), STREAM_MESSAGE);
+        assert_eq!(message[..4], number.to_be_bytes());
+        // What is under way fits into the buffers of two sockets and of the connection: 60 MB would not.
+        let ahead = server.streamed.load(Relaxed) - number as usize;
+        assert!(ahead < 400, "{ahead} messages ahead of the client");
+    }
+    assert_eq!(read_frame(&mut stream).await, b"y|127.0.0.1|tcp");
+    drop(stream);
+    assert_eq!(server.stop().await.totals().answered, u64::from(STREAM) + 2);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_more_of_a_stream_is_closed() {
+    let server = start(TcpLimits {
+        write: Duration::from_millis(50),
+        ..TcpLimits::default()
+    });
+    let mut stream = server.connect().await;
+    stream.write_all(&frame(b"stream")).await.unwrap();
+    let closed = async {
+        while server.counters.totals().closed == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), closed)
+        .await
+        .expect("closed in time");
+    assert_eq!(server.counters.totals().timed_out, 1);
+    assert!(server.streamed.load(Relaxed) < STREAM as usize);
 }
 
 #[tokio::test]

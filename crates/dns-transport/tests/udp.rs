@@ -126,8 +126,9 @@ fn says_nothing_where_the_worker_says_nothing_and_counts_it() {
     let server = start(LOOPBACK, 1);
     let client = client(server.local());
     client.send(b"silent").unwrap();
+    client.send(b"stream").unwrap();
     client.send(&[b'x'; 3000]).unwrap();
-    // One worker answers in order: this answer shows that the two before got none.
+    // One worker answers in order: this answer shows that the three before got none.
     assert_eq!(ask(&client, b"last"), "last|127.0.0.1|udp");
     let counters = server.counters();
     server.stop();
@@ -139,7 +140,7 @@ fn says_nothing_where_the_worker_says_nothing_and_counts_it() {
             totals.oversized,
             totals.answered
         ),
-        (3, 1, 1, 1)
+        (4, 2, 1, 1)
     );
 }
 
