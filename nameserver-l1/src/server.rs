@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
@@ -229,6 +229,8 @@ impl Answerer for Door {
             current: Cache::new(Arc::clone(&self.current)),
             scratch: Scratch::new(),
             now: unix_seconds(),
+            started: Instant::now(),
+            now_ms: 0,
             metrics: self.metrics.clone(),
         }
     }
@@ -240,12 +242,16 @@ struct Attendant {
     scratch: Scratch,
     /// Unix time at the start of the batch.
     now: u64,
+    started: Instant,
+    /// Milliseconds since `started`.
+    now_ms: u64,
     metrics: Metrics,
 }
 
 impl Worker for Attendant {
     fn begin_batch(&mut self) {
         self.now = unix_seconds();
+        self.now_ms = self.started.elapsed().as_millis() as u64;
     }
 
     fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Reply {
@@ -258,6 +264,7 @@ impl Worker for Attendant {
                 Transport::Tcp
             },
             now: self.now,
+            now_ms: self.now_ms,
         };
         // Looks at one pointer; the snapshot stays put for the whole query.
         let serving = self.current.load();

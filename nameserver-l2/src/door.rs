@@ -1,7 +1,7 @@
 //! Joins the engine to the transports: one function for UDP and TCP, the snapshot loaded once per batch.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, cache::Cache};
 use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, respond};
@@ -23,6 +23,9 @@ pub(crate) struct Attendant {
     snapshot: Arc<Snapshot>,
     scratch: Scratch,
     now: u64,
+    started: Instant,
+    /// Milliseconds since `started`.
+    now_ms: u64,
     counters: Arc<Counters>,
 }
 
@@ -35,6 +38,8 @@ impl Answerer for Door {
             snapshot: self.current.load_full(),
             scratch: Scratch::new(),
             now: unix_seconds(),
+            started: Instant::now(),
+            now_ms: 0,
             counters: self.counters.clone(),
         }
     }
@@ -47,6 +52,7 @@ impl Worker for Attendant {
             self.snapshot = newest.clone();
         }
         self.now = unix_seconds();
+        self.now_ms = self.started.elapsed().as_millis() as u64;
     }
 
     fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Reply {
@@ -59,6 +65,7 @@ impl Worker for Attendant {
                 Transport::Tcp
             },
             now: self.now,
+            now_ms: self.now_ms,
         };
         let stream = !from.transport.is_datagram();
         self.counters

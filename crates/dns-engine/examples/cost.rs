@@ -86,6 +86,7 @@ fn measure(snapshot: &Snapshot, what: &str, options: &[u8], qname: impl Fn(usize
         local: "192.0.2.2:53".parse().unwrap(),
         transport: Transport::Udp,
         now: 0,
+        now_ms: 0,
     };
     let (mut scratch, mut out) = (Scratch::new(), vec![0; 1232]);
     let rounds = std::env::args()

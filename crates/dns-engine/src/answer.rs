@@ -3,9 +3,9 @@
 use crate::name::{self, NameBuffer};
 use crate::rcode::Rcode;
 use crate::rdata;
-use crate::respond::{CHAIN_MAX, Snapshot};
 use crate::rrset::RrSet;
 use crate::rtype;
+use crate::snapshot::Snapshot;
 use crate::tailor::{Client, Question, Tailored, Verdict};
 use crate::writer::{Full, Owner, Section, Writer};
 use crate::zone::{Found, Node, Zone};
@@ -21,6 +21,8 @@ pub(crate) struct Reply<'b> {
     pub(crate) tailored: bool,
 }
 
+/// Aliases followed in one answer; longer chains in a zone file are refused.
+pub(crate) const CHAIN_MAX: usize = 8;
 /// TTL of the record that stands for "not all types" (RFC 8482 §4.2): no one misses it for long.
 const ANY_TTL: u32 = 3600;
 /// HINFO data "RFC8482" "".

@@ -1,7 +1,7 @@
 //! What encloses every answer: the header in front and the OPT record behind.
 
 use crate::request::{Edns, HEADER, OPTION_NSID, OPTION_SUBNET, Request};
-use crate::respond::{Limits, PLAIN_PAYLOAD};
+use crate::snapshot::{Limits, PLAIN_PAYLOAD};
 use crate::{rcode::Rcode, rtype};
 
 /// What the header says besides what it takes from the query.

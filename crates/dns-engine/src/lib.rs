@@ -20,6 +20,8 @@ mod request;
 mod respond;
 mod rrset;
 pub mod rtype;
+mod scratch;
+mod snapshot;
 mod tailor;
 mod writer;
 mod zone;
@@ -28,10 +30,10 @@ mod zones;
 
 pub use meta::{Meta, Transport};
 pub use rcode::Rcode;
-pub use respond::{
-    DropReason, Limits, Outcome, PLAIN_PAYLOAD, Scratch, Snapshot, Summary, UDP_PAYLOAD, respond,
-};
+pub use respond::{DropReason, Outcome, respond};
 pub use rrset::RrSet;
+pub use scratch::{Scratch, Summary};
+pub use snapshot::{Identity, Limits, PLAIN_PAYLOAD, Snapshot, UDP_PAYLOAD};
 pub use tailor::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, ZonesOnly};
 pub use zone::{Node, Zone};
 pub use zones::Zones;

@@ -13,6 +13,8 @@ pub struct Meta {
     pub transport: Transport,
     /// Unix time in seconds.
     pub now: u64,
+    /// Milliseconds since any moment, of a clock that does not jump: what rates are measured with.
+    pub now_ms: u64,
 }
 
 /// How a query came.

@@ -1,69 +1,17 @@
 //! The one door: query bytes in, response bytes out, the same for every transport.
 
-use crate::answer::{self, Chain, Reply};
+use crate::answer::{self, Reply};
 use crate::envelope::{Header, Opt};
 use crate::meta::{Meta, Transport};
-use crate::name::NameBuffer;
 use crate::request::{self, Asked, HEADER, Request};
-use crate::tailor::{Client, Tailor, Tailored, ZonesOnly};
-use crate::writer::{Suffixes, Writer};
-use crate::zones::Zones;
+use crate::scratch::{Scratch, Summary};
+use crate::snapshot::{Limits, NSID_MAX, PLAIN_PAYLOAD, Snapshot};
+use crate::tailor::Client;
+use crate::writer::Writer;
 use crate::{rcode::Rcode, rtype};
 
-/// Aliases followed in one answer; longer chains in a zone file are refused.
-pub(crate) const CHAIN_MAX: usize = 8;
-/// Largest UDP answer by default: it passes unfragmented almost everywhere (DNS flag day 2020).
-pub const UDP_PAYLOAD: u16 = 1232;
-/// Answer size without EDNS (RFC 1035 §4.2.1), and the least a client can ask for (RFC 6891 §6.2.3).
-pub const PLAIN_PAYLOAD: u16 = 512;
-/// Longest server identifier, so that question and OPT always fit in 512 octets.
-const NSID_MAX: usize = 128;
 /// Header, longest question, OPT, longest client subnet and server identifier: every answer has room for these.
 const ROOM_MIN: usize = HEADER + 255 + 4 + 11 + 8 + 16 + 4 + NSID_MAX;
-
-/// Everything an answer is made from: built aside, frozen, swapped whole.
-pub struct Snapshot {
-    /// The static zones.
-    pub zones: Zones,
-    /// The per-client answers.
-    pub tailor: Box<dyn Tailor>,
-    /// Sizes and identity.
-    pub limits: Limits,
-}
-
-impl Snapshot {
-    /// Zones and per-client answers with default limits.
-    pub fn new(zones: Zones, tailor: impl Tailor + 'static) -> Self {
-        Self {
-            zones,
-            tailor: Box::new(tailor),
-            limits: Limits::default(),
-        }
-    }
-
-    /// Zones alone.
-    pub fn of_zones(zones: Zones) -> Self {
-        Self::new(zones, ZonesOnly)
-    }
-}
-
-/// What an operator may set about answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest UDP answer in octets; below 512 counts as 512.
-    pub udp_payload: u16,
-    /// The server's identifier (RFC 5001), at most 128 octets of it; `None` keeps it off.
-    pub nsid: Option<Box<[u8]>>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            udp_payload: UDP_PAYLOAD,
-            nsid: None,
-        }
-    }
-}
 
 /// What to do with a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,54 +31,6 @@ pub enum DropReason {
     IsResponse,
     /// The output buffer cannot hold the smallest answer; give it 512 octets or more.
     NoRoom,
-}
-
-/// Buffers of one worker, reused from query to query, and what the last answer was.
-pub struct Scratch {
-    qname: NameBuffer,
-    chain: Chain,
-    tailored: Tailored,
-    suffixes: Suffixes,
-    summary: Summary,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Scratch {
-    /// Allocates everything that queries will need.
-    pub fn new() -> Self {
-        Self {
-            qname: NameBuffer::new(),
-            chain: Chain::new(),
-            tailored: Tailored::new(),
-            suffixes: Suffixes::new(),
-            summary: Summary::default(),
-        }
-    }
-
-    /// What the last answer was, for counters.
-    pub fn summary(&self) -> Summary {
-        self.summary
-    }
-}
-
-/// Facts about an answer that counters want.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// The response code.
-    pub rcode: Rcode,
-    /// The type asked; 0 if there was no readable question.
-    pub rtype: u16,
-    /// The query carried a client subnet.
-    pub subnet: bool,
-    /// The tailor answered, not the zone.
-    pub tailored: bool,
-    /// The answer was cut (TC).
-    pub truncated: bool,
 }
 
 /// Answers one query into `out`, which should hold 65,535 octets for TCP and the payload limit for UDP.
@@ -156,7 +56,7 @@ pub fn respond(
     out[HEADER..question_end].copy_from_slice(&query[HEADER..question_end]);
 
     let nsid = snapshot
-        .limits
+        .identity
         .nsid
         .as_deref()
         .filter(|_| request.edns.is_some_and(|edns| edns.nsid));

@@ -62,7 +62,7 @@ fn the_server_identifier_is_off_until_set() {
     let query = Query::new("mail.example", "A").option(3, b"");
     assert_eq!(query.ask(&example()).opt, Some((1232, 0, Vec::new())));
     let mut named = example();
-    named.limits.nsid = Some(b"ns7".as_slice().into());
+    named.identity.nsid = Some(b"ns7".as_slice().into());
     assert_eq!(
         query.ask(&named).opt,
         Some((1232, 0, b"\0\x03\0\x03ns7".to_vec()))

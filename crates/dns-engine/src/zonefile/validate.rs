@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Fault, Place, Placed};
+use crate::answer::CHAIN_MAX;
 use crate::hash::NameMap;
 use crate::name::{self, Text};
-use crate::respond::CHAIN_MAX;
 use crate::rtype;
 
 type Owners<'r> = NameMap<Vec<&'r Placed>>;

@@ -52,6 +52,7 @@ pub fn meta(transport: Transport) -> Meta {
         local,
         transport,
         now: 1_800_000_000,
+        now_ms: 0,
     }
 }
 

@@ -1,0 +1,62 @@
+//! Everything an answer is made from.
+
+use crate::tailor::{Tailor, ZonesOnly};
+use crate::zones::Zones;
+
+/// Largest UDP answer by default: it passes unfragmented almost everywhere (DNS flag day 2020).
+pub const UDP_PAYLOAD: u16 = 1232;
+/// Answer size without EDNS (RFC 1035 §4.2.1), and the least a client can ask for (RFC 6891 §6.2.3).
+pub const PLAIN_PAYLOAD: u16 = 512;
+/// Longest server identifier that is sent, so that question and OPT always fit in 512 octets.
+pub(crate) const NSID_MAX: usize = 128;
+
+/// Everything an answer is made from: built aside, frozen, swapped whole.
+pub struct Snapshot {
+    /// The static zones.
+    pub zones: Zones,
+    /// The per-client answers.
+    pub tailor: Box<dyn Tailor>,
+    /// Sizes.
+    pub limits: Limits,
+    /// What the server says about itself; nothing by default.
+    pub identity: Identity,
+}
+
+impl Snapshot {
+    /// Zones and per-client answers, everything else as by default.
+    pub fn new(zones: Zones, tailor: impl Tailor + 'static) -> Self {
+        Self {
+            zones,
+            tailor: Box::new(tailor),
+            limits: Limits::default(),
+            identity: Identity::default(),
+        }
+    }
+
+    /// Zones alone.
+    pub fn of_zones(zones: Zones) -> Self {
+        Self::new(zones, ZonesOnly)
+    }
+}
+
+/// What an operator may set about answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest UDP answer in octets; below 512 counts as 512.
+    pub udp_payload: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            udp_payload: UDP_PAYLOAD,
+        }
+    }
+}
+
+/// What the server says about itself to who asks for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The server's identifier (RFC 5001), at most 128 octets of it; `None` keeps it off.
+    pub nsid: Option<Box<[u8]>>,
+}
