@@ -3,15 +3,8 @@
 //! In order of trust: the client-id label in the name, EDNS Client Subnet, the source address. The
 //! scope goes back in the ECS option (RFC 7871 §7.2.1: tailored answers never overlap).
 
-use std::net::IpAddr;
-
 use dns_engine::Client;
 use traffic_map::Subnet;
-
-/// `::ffff:0:0`, the block of IPv4 addresses written as IPv6 ones (RFC 4291 §2.5.5.2).
-const MAPPED: u128 = 0xffff_0000_0000;
-/// Its prefix length.
-const MAPPED_LENGTH: u8 = 96;
 
 /// How the client is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,21 +57,17 @@ impl Asker {
     }
 
     /// The ECS scope of the answer, given the map's for this network.
-    ///
-    /// The map answers IPv4 addresses written as IPv6 ones as IPv4, so no block of other IPv6 answers
-    /// may cover them: it has to be a bit longer than what it shares with `::ffff:0:0/96`.
     pub fn scope(&self, map_scope: u8) -> u8 {
-        match (self.known_by, self.subnet.address) {
-            (KnownBy::Label | KnownBy::Source, _) => 0,
-            (KnownBy::Subnet, IpAddr::V4(_)) => map_scope,
-            (KnownBy::Subnet, IpAddr::V6(address)) => {
-                let shared = (address.to_bits() ^ MAPPED).leading_zeros() as u8; // at most 128
-                if shared >= MAPPED_LENGTH && self.subnet.len >= MAPPED_LENGTH {
-                    return map_scope;
-                }
-                map_scope.max(1 + shared.min(MAPPED_LENGTH - 1))
-            }
+        match self.known_by {
+            KnownBy::Label | KnownBy::Source => 0,
+            KnownBy::Subnet => map_scope,
         }
+    }
+
+    /// True if only the resolver's address is known, and the client is taken to be near it: the second level may
+    /// be told more, and know better.
+    pub fn is_assumed(&self) -> bool {
+        self.known_by == KnownBy::Source
     }
 }
 
@@ -154,38 +143,5 @@ mod tests {
         check(asker, "::ffff:198.51.100.0/120", KnownBy::Subnet, 118, 118);
         let asker = query("192.0.2.1", Some("::ffff:0:0/96"));
         check(asker, "::ffff:0.0.0.0/96", KnownBy::Subnet, 96 + 22, 118);
-    }
-
-    #[test]
-    fn no_ipv6_answer_covers_the_mapped_block() {
-        check(
-            query("::1", Some("2001:db8::/56")),
-            "2001:db8::/56",
-            KnownBy::Subnet,
-            0,
-            3,
-        );
-        check(
-            query("::1", Some("2001:db8::/56")),
-            "2001:db8::/56",
-            KnownBy::Subnet,
-            40,
-            40,
-        );
-        check(query("::1", Some("::/56")), "::/56", KnownBy::Subnet, 8, 81);
-        check(
-            query("::1", Some("::1/128")),
-            "::1/128",
-            KnownBy::Subnet,
-            8,
-            81,
-        );
-        check(
-            query("::1", Some("::fffe:0:0/96")),
-            "::fffe:0:0/96",
-            KnownBy::Subnet,
-            8,
-            96,
-        );
     }
 }

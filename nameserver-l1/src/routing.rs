@@ -204,7 +204,8 @@ impl Routing {
             });
         };
         let placement = release.map.placement(unit, routed.service.class);
-        let records = placement.and_then(|placement| templates.get(placement.id));
+        let records =
+            placement.and_then(|placement| templates.get(placement.id, asker.is_assumed()));
         Some(match records {
             Some(records) => Decision {
                 action: Action::Tokens(records),

@@ -31,7 +31,16 @@ impl Record {
 /// The records for every placement that some unit has in the service's class.
 #[derive(Debug, Default)]
 pub struct Templates {
-    by_placement: HashMap<u32, Box<[Record]>>,
+    by_placement: HashMap<u32, Variants>,
+}
+
+/// The same records with two kinds of tokens.
+#[derive(Debug)]
+struct Variants {
+    /// For a client whose network was told.
+    told: Box<[Record]>,
+    /// For a client taken to be where its resolver is.
+    assumed: Box<[Record]>,
 }
 
 impl Templates {
@@ -42,16 +51,25 @@ impl Templates {
             let Some(placement) = map.placement(unit, service.class) else {
                 continue;
             };
-            by_placement
-                .entry(placement.id)
-                .or_insert_with(|| records(service, zone, &placement, keys));
+            by_placement.entry(placement.id).or_insert_with(|| {
+                let records = |assumed| records(service, zone, &placement, assumed, keys);
+                Variants {
+                    told: records(false),
+                    assumed: records(true),
+                }
+            });
         }
         Self { by_placement }
     }
 
-    /// The records for the placement with this id.
-    pub fn get(&self, placement: u32) -> Option<&[Record]> {
-        self.by_placement.get(&placement).map(|records| &**records)
+    /// The records for the placement with this id; `assumed` if nobody told the client's network.
+    pub fn get(&self, placement: u32, assumed: bool) -> Option<&[Record]> {
+        let variants = self.by_placement.get(&placement)?;
+        Some(if assumed {
+            &variants.assumed
+        } else {
+            &variants.told
+        })
     }
 }
 
@@ -59,6 +77,7 @@ fn records(
     service: &Service,
     zone: &[u8],
     placement: &PlacementView<'_>,
+    assumed: bool,
     keys: &ZoneKeys,
 ) -> Box<[Record]> {
     let record = |ranked: traffic_map::Ranked| {
@@ -66,7 +85,7 @@ fn records(
             service: service.id,
             region: ranked.region,
             placement: placement.id,
-            spare: 0,
+            assumed,
         };
         Record {
             priority: ranked.priority,

@@ -9,10 +9,10 @@ use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
-use dns_engine::{Client, Question, Tailor, Tailored, Verdict, name, rtype};
+use dns_engine::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, name, rtype};
 use route_token::Payload;
 use serde::{Deserialize, Serialize};
-use traffic_map::services::Services;
+use traffic_map::{Subnet, services::Services};
 
 use crate::plan::Family;
 use crate::server_set::Why;
@@ -39,7 +39,7 @@ pub struct Explanation {
     pub rcode: String,
     /// TTL of the addresses in seconds.
     pub ttl: u32,
-    /// The ECS scope of the answer: always 0, it is for everyone.
+    /// The ECS scope of the answer; 0: it is for everyone.
     pub scope: u8,
     /// Generation of the release; none before the first.
     pub generation: Option<u64>,
@@ -49,7 +49,8 @@ pub struct Explanation {
     pub a: Vec<IpAddr>,
     /// Addresses of the AAAA answer, best first.
     pub aaaa: Vec<IpAddr>,
-    /// The client network asked about. It does not matter here; the first level has decided already.
+    /// The client network asked about, as the client subnet of an address query; it matters for tokens that the first
+    /// level gave to a resolver's address.
     pub client: Option<String>,
 }
 
@@ -64,6 +65,10 @@ pub struct RoutingFacts {
     pub region: u16,
     /// Placement id in the token.
     pub placement: u32,
+    /// The first level did not know the client's network.
+    pub assumed: bool,
+    /// How the client's network compares with that assumption: `agreed`, `moved`, `unknown`.
+    pub remapped: Option<String>,
     /// The map has that placement.
     pub placement_known: bool,
     /// Regions in the order in which they are tried.
@@ -101,10 +106,11 @@ impl Explainer {
     ///
     /// # Errors
     /// When there is no token zone to look in, or the text is no name.
-    pub fn explain(&self, token: &str, client: Option<&str>) -> Result<Explanation, String> {
+    pub fn explain(&self, token: &str, client: Option<Subnet>) -> Result<Explanation, String> {
         let (wire, zone) = self.place(token)?;
-        let (a_verdict, a, ttl) = self.ask(&wire, rtype::A);
-        let (_, aaaa, _) = self.ask(&wire, rtype::AAAA);
+        let subnet = client.and_then(subnet_of);
+        let a = self.ask(&wire, rtype::A, subnet);
+        let aaaa = self.ask(&wire, rtype::AAAA, subnet);
         let label = name::labels(&wire).next().unwrap_or_default();
         let opened = self
             .tokens
@@ -118,12 +124,12 @@ impl Explainer {
         let table = self.view.table();
         let routing = opened
             .and_then(Result::ok)
-            .map(|payload| self.routing(table.as_deref(), &payload));
+            .map(|payload| self.routing(table.as_deref(), &payload, subnet));
         Ok(Explanation {
             token: String::from_utf8_lossy(label).into_owned(),
             zone,
             decoded: decoded.to_owned(),
-            rcode: match a_verdict {
+            rcode: match a.verdict {
                 Verdict::Answer | Verdict::NoData => "NOERROR",
                 Verdict::NxDomain => "NXDOMAIN",
                 Verdict::Zone => "as the zone says",
@@ -131,13 +137,13 @@ impl Explainer {
                 Verdict::ServFail => "SERVFAIL",
             }
             .to_owned(),
-            ttl,
-            scope: 0,
+            ttl: a.ttl,
+            scope: a.scope,
             generation: table.as_deref().map(|table| table.plan.generation),
             routing,
-            a,
-            aaaa,
-            client: client.map(str::to_owned),
+            a: a.addresses,
+            aaaa: aaaa.addresses,
+            client: client.map(|client| client.to_string()),
         })
     }
 
@@ -171,11 +177,11 @@ impl Explainer {
     }
 
     /// The very call that a query makes.
-    fn ask(&self, name: &[u8], rtype: u16) -> (Verdict, Vec<IpAddr>, u32) {
+    fn ask(&self, name: &[u8], rtype: u16, subnet: Option<ClientSubnet>) -> Answer {
         let mut answer = Tailored::for_type(rtype);
         let client = Client {
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            subnet: None,
+            subnet,
         };
         let verdict = self
             .tokens
@@ -185,11 +191,20 @@ impl Explainer {
             (_, Ok(v6)) => Some(IpAddr::from(v6)),
             _ => None,
         };
-        let addresses = answer.rdatas().filter_map(address).collect();
-        (verdict, addresses, answer.ttl())
+        Answer {
+            verdict,
+            addresses: answer.rdatas().filter_map(address).collect(),
+            ttl: answer.ttl(),
+            scope: answer.scope(),
+        }
     }
 
-    fn routing(&self, table: Option<&Table>, payload: &Payload) -> RoutingFacts {
+    fn routing(
+        &self,
+        table: Option<&Table>,
+        payload: &Payload,
+        client: Option<ClientSubnet>,
+    ) -> RoutingFacts {
         let service = self
             .services
             .as_ref()
@@ -199,6 +214,8 @@ impl Explainer {
             service_name: service.map(|service| service.name.clone()),
             region: payload.region,
             placement: payload.placement,
+            assumed: payload.assumed,
+            remapped: None,
             placement_known: false,
             regions: Vec::new(),
             chosen: None,
@@ -206,8 +223,11 @@ impl Explainer {
         };
         let Some(table) = table else { return facts };
         let map = &table.plan.map;
-        let set = self.tokens.choose(table, payload, Family::V4);
         facts.placement_known = map.placement_by_id(payload.placement).is_some();
+        let remapped = self.tokens.remap(table, payload, client);
+        facts.remapped = remapped.finding.map(|finding| finding.as_str().to_owned());
+        let payload = &remapped.payload;
+        let set = self.tokens.choose(table, payload, Family::V4);
         facts.chosen = set.region.and_then(|id| Some(map.region(id)?.name.clone()));
         facts.why = Why::as_str(set.why).to_owned();
         let chain = table
@@ -216,6 +236,23 @@ impl Explainer {
         facts.regions = chain.filter_map(|id| region_facts(table, id)).collect();
         facts
     }
+}
+
+/// What a query would get.
+struct Answer {
+    verdict: Verdict,
+    addresses: Vec<IpAddr>,
+    ttl: u32,
+    scope: u8,
+}
+
+/// A network as a query tells it; a length of 0 tells nothing (RFC 7871 §7.1.2).
+fn subnet_of(client: Subnet) -> Option<ClientSubnet> {
+    let client = client.normalized();
+    (client.len > 0).then_some(ClientSubnet {
+        address: client.address,
+        source_len: client.len,
+    })
 }
 
 fn region_facts(table: &Table, id: u16) -> Option<RegionFacts> {
@@ -247,6 +284,11 @@ impl fmt::Display for Explanation {
                 ", not in this map"
             };
             writeln!(f, "placement  {}{known}", facts.placement)?;
+            match &facts.remapped {
+                Some(found) => writeln!(f, "assumed    yes; the client's network: {found}")?,
+                None if facts.assumed => writeln!(f, "assumed    yes; no client network told")?,
+                None => {}
+            }
             for (rank, region) in facts.regions.iter().enumerate() {
                 let RegionFacts {
                     id,
@@ -286,7 +328,15 @@ struct Ask {
 /// `GET /v1/explain?token=LABEL[&client=NET]` on the admin port: about what is being served at this moment.
 pub(crate) fn routes(current: Arc<ArcSwap<Explainer>>) -> Router {
     let answer = move |Query(ask): Query<Ask>| {
-        let explained = current.load().explain(&ask.token, ask.client.as_deref());
+        let client = ask.client.as_deref().map(str::parse).transpose();
+        let client: Option<Subnet> = match client {
+            Ok(client) => client,
+            Err(error) => {
+                let refused = (StatusCode::BAD_REQUEST, format!("{error}\n"));
+                return std::future::ready(refused.into_response());
+            }
+        };
+        let explained = current.load().explain(&ask.token, client);
         let response: Response = match explained {
             Ok(explanation) => Json(explanation).into_response(),
             Err(error) => (StatusCode::NOT_FOUND, format!("{error}\n")).into_response(),

@@ -16,7 +16,7 @@ use traffic_map::services::{self, Services};
 use crate::config::Config;
 use crate::metrics::Counters;
 use crate::plan::Plan;
-use crate::tailor::{TokenZone, Tokens};
+use crate::tailor::{ServiceFacts, TokenZone, Tokens};
 use crate::view::View;
 use crate::zone_files::ZoneFiles;
 
@@ -216,12 +216,14 @@ impl Inputs {
                 report.push(warning(&self.config.services, message));
             }
         }
-        let profiles = services
-            .filter_map(|service| Some((service.id, service.profile.clone()?)))
-            .collect();
+        let facts = services.map(|service| ServiceFacts {
+            id: service.id,
+            class: service.class,
+            profile: service.profile.clone(),
+        });
         let tokens = Arc::new(Tokens::new(
             token_zones,
-            profiles,
+            facts.collect(),
             self.config.answer_count(),
             view.clone(),
             counters.clone(),

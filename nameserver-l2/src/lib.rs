@@ -1,10 +1,10 @@
 //! Second level: a token to a live edge set in A and AAAA records.
 //!
 //! ```text
-//! query ─ door ─ dns-engine ─ tailor ─ token opened ─ server_set ─ rendezvous ─► A, AAAA
-//!                               ▲                         ▲
-//!        inputs (zones, services, keys)          view (live table) ◄── probe (RTSP OPTIONS)
-//!                                                         ◄── release
+//! query ─ door ─ dns-engine ─ tailor ─ token opened ─ remap ─ server_set ─ rendezvous ─► A, AAAA
+//!                               ▲                                 ▲
+//!        inputs (zones, services, keys)                  view (live table) ◄── probe (RTSP OPTIONS)
+//!                                                                 ◄── release
 //! ```
 
 pub mod check;
@@ -17,6 +17,7 @@ pub mod keys;
 mod metrics;
 pub mod plan;
 mod probe;
+pub mod remap;
 mod rendezvous;
 mod server;
 pub mod server_set;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use nameserver_l2::{Config, check, keys, start};
 use service::shutdown::Shutdown;
+use traffic_map::Subnet;
 
 /// Second-level name server: turns tokens into the addresses of live edges.
 #[derive(Parser)]
@@ -40,9 +41,9 @@ enum Command {
         /// The token, or its whole name.
         #[arg(long)]
         token: String,
-        /// The client's network; the second level answers everyone alike.
+        /// The client's network, such as 198.51.100.0/24, as a resolver would tell it with the query.
         #[arg(long)]
-        client: Option<String>,
+        client: Option<Subnet>,
         /// One JSON object on the last line.
         #[arg(long)]
         json: bool,
@@ -105,7 +106,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let (report, explainer) = check::explainer(&Config::load(&config)?).await;
             report.show();
             let explanation = explainer
-                .explain(&token, client.as_deref())
+                .explain(&token, client)
                 .map_err(anyhow::Error::msg)?;
             if json {
                 println!("{}", serde_json::to_string(&explanation)?);

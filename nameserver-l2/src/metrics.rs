@@ -10,6 +10,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use route_token::Refused;
 
+use crate::remap::Finding;
 use crate::server_set::Why;
 use crate::view::View;
 
@@ -45,6 +46,7 @@ struct Shard {
     dropped: AtomicU64,
     tokens: [AtomicU64; Refused::ALL.len() + 1],
     answers: [AtomicU64; Why::ALL.len() + 1],
+    remaps: [AtomicU64; Finding::ALL.len()],
 }
 
 thread_local! {
@@ -98,6 +100,11 @@ impl Counters {
         add(self.shard().answers.get(at.map_or(0, |at| at + 1)));
     }
 
+    /// A token given on an assumption was compared with the client's network.
+    pub(crate) fn remapped(&self, finding: Finding) {
+        add(self.shard().remaps.get(finding as usize));
+    }
+
     fn shard(&self) -> &Shard {
         self.shards
             .get(SHARD.with(|shard| *shard))
@@ -130,6 +137,7 @@ struct Gatherer {
     dropped: IntCounterVec,
     tokens: IntCounterVec,
     answers: IntCounterVec,
+    remaps: IntCounterVec,
     generation: IntGauge,
     published: IntGauge,
     rows: IntGaugeVec,
@@ -197,6 +205,11 @@ pub(crate) fn register(
             "answers_total",
             "Server sets by the reason for their choice.",
             &["reason"],
+        )?,
+        remaps: counter(
+            "token_remaps_total",
+            "Tokens given to a resolver's address, compared with the client's network.",
+            &["result"],
         )?,
         generation: gauge(
             "map_generation",
@@ -294,6 +307,13 @@ impl Gatherer {
         for (at, name) in results.enumerate() {
             raise(&self.tokens, &[name], total(&|shard| shard.tokens.get(at)));
         }
+        for (at, finding) in Finding::ALL.iter().enumerate() {
+            raise(
+                &self.remaps,
+                &[finding.as_str()],
+                total(&|shard| shard.remaps.get(at)),
+            );
+        }
         let reasons = ["no_release"].into_iter().chain(Why::ALL.map(Why::as_str));
         for (at, name) in reasons.enumerate() {
             raise(
@@ -356,7 +376,7 @@ impl Gatherer {
         }
     }
 
-    fn parts(&self) -> [&dyn Collector; 12] {
+    fn parts(&self) -> [&dyn Collector; 13] {
         [
             &self.requests,
             &self.subnets,
@@ -365,6 +385,7 @@ impl Gatherer {
             &self.dropped,
             &self.tokens,
             &self.answers,
+            &self.remaps,
             &self.generation,
             &self.published,
             &self.rows,

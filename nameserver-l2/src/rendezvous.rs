@@ -1,6 +1,8 @@
 //! Weighted rendezvous hashing: each key orders all servers, in proportion to their weights, and a server that comes or
 //! goes moves only its own keys.
 
+use std::net::IpAddr;
+
 use route_token::Payload;
 
 /// The hash of a server's name (FNV-1a, 64 bits): the same in every process and release.
@@ -10,10 +12,24 @@ pub(crate) fn seed(name: &str) -> u64 {
     })
 }
 
-/// What a token stands for, as one number.
+/// What a token stands for, as one number; that it was assumed moves no viewer to another server.
 pub(crate) fn key(payload: &Payload) -> u64 {
     let head = u64::from(payload.service) << 48 | u64::from(payload.region) << 32;
-    mix(head | u64::from(payload.placement)) ^ u64::from(payload.spare)
+    mix(head | u64::from(payload.placement))
+}
+
+/// A number as a seed: neighbours are as different as any two.
+pub(crate) fn number(number: u64) -> u64 {
+    mix(number.wrapping_add(0x9e37_79b9_7f4a_7c15))
+}
+
+/// An address as part of a key.
+pub(crate) fn address(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(v4) => number(v4.to_bits().into()),
+        // The map tells addresses apart by their upper half.
+        IpAddr::V6(v6) => number((v6.to_bits() >> 64) as u64),
+    }
 }
 
 /// The cost of a server for a key; the lowest wins. With a uniform hash u, -ln(u) / weight is an exponential race, which
@@ -46,7 +62,7 @@ mod tests {
             service: 1,
             region: 2,
             placement,
-            spare: 0,
+            assumed: false,
         });
         let cost = |server: &usize| cost(seed(&format!("edge{server}")), key, WEIGHTS[*server]);
         *servers

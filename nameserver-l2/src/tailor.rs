@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dns_engine::{Client, Question, Tailor, Tailored, Verdict, Zone, name, rtype};
+use dns_engine::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, Zone, name, rtype};
 use route_token::{LENGTH, Payload, ZoneKeys};
 
 use crate::metrics::Counters;
 use crate::plan::Family;
+use crate::remap::{Remapped, remap};
 use crate::server_set::{Rules, ServerSet};
 use crate::view::{Table, View};
 
@@ -70,31 +71,42 @@ impl TokenZone {
     }
 }
 
+/// What a token's service says about its servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// The id in tokens.
+    pub id: u16,
+    /// The class of its placements in the map.
+    pub class: u8,
+    /// Format that its edges have to serve.
+    pub profile: Option<String>,
+}
+
 /// Answers tokens. Frozen, but for the live table that it reads through [`View`].
 #[derive(Debug)]
 pub struct Tokens {
     zones: Vec<TokenZone>,
-    /// Profiles of the services that have one, by service id, ascending.
-    profiles: Vec<(u16, String)>,
+    /// By service id, ascending.
+    services: Vec<ServiceFacts>,
     answers: usize,
     view: Arc<View>,
     counters: Arc<Counters>,
 }
 
 impl Tokens {
-    /// `profiles` are service ids with the format that the service's edges have to serve.
+    /// Puts zones and services in order.
     pub fn new(
         mut zones: Vec<TokenZone>,
-        mut profiles: Vec<(u16, String)>,
+        mut services: Vec<ServiceFacts>,
         answers: usize,
         view: Arc<View>,
         counters: Arc<Counters>,
     ) -> Tokens {
         zones.sort_by(|a, b| a.origin.cmp(&b.origin));
-        profiles.sort();
+        services.sort_by_key(|service| service.id);
         Tokens {
             zones,
-            profiles,
+            services,
             answers,
             view,
             counters,
@@ -119,17 +131,32 @@ impl Tokens {
 
     /// What a token's service demands of the choice.
     pub fn rules(&self, payload: &Payload) -> Rules<'_> {
-        let at = self
-            .profiles
-            .binary_search_by_key(&payload.service, |(id, _)| *id);
-        let profile = at.ok().and_then(|at| self.profiles.get(at));
+        let service = self.service(payload);
         Rules {
-            profile: profile.map(|(_, profile)| profile.as_str()),
+            profile: service.and_then(|service| service.profile.as_deref()),
             answers: self.answers,
         }
     }
 
-    /// The server set of a token.
+    fn service(&self, payload: &Payload) -> Option<&ServiceFacts> {
+        let at = self
+            .services
+            .binary_search_by_key(&payload.service, |service| service.id);
+        self.services.get(at.ok()?)
+    }
+
+    /// What a token stands for when this client asks.
+    pub fn remap(
+        &self,
+        table: &Table,
+        payload: &Payload,
+        client: Option<ClientSubnet>,
+    ) -> Remapped {
+        let class = self.service(payload).map(|service| service.class);
+        remap(&table.plan.map, payload, class, client)
+    }
+
+    /// The server set of a token, which has been remapped.
     pub fn choose<'p>(&'p self, table: &'p Table, payload: &Payload, family: Family) -> ServerSet {
         table
             .plan
@@ -138,7 +165,7 @@ impl Tokens {
 }
 
 impl Tailor for Tokens {
-    fn tailor(&self, question: &Question<'_>, _: &Client, answer: &mut Tailored) -> Verdict {
+    fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict {
         let Some((zone, label)) = self.find(question.name) else {
             return Verdict::Zone;
         };
@@ -166,7 +193,12 @@ impl Tailor for Tokens {
             self.counters.answer(None);
             return Verdict::ServFail;
         };
-        let set = self.choose(table, &payload, family);
+        let remapped = self.remap(table, &payload, client.subnet);
+        if let Some(finding) = remapped.finding {
+            self.counters.remapped(finding);
+        }
+        answer.set_scope(remapped.scope);
+        let set = self.choose(table, &remapped.payload, family);
         self.counters.answer(Some(set.why));
         answer.set_ttl(zone.ttl);
         for address in set.addresses() {

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// How long a state may take to come about before the test fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A page with its head.
 ///

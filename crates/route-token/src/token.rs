@@ -16,8 +16,10 @@ pub(crate) const SLOTS: usize = 8;
 /// The only format so far: one AES-128 block. The three others are free for longer tokens.
 const FORMAT: u8 = 0;
 
-/// Octets of the block that carry data; the other six are zero, and are the check.
-const DATA: usize = 10;
+/// The low half of the block without its one flag: zero in every token, and so the check.
+const CHECK: u64 = !ASSUMED;
+/// The flag in the low half of the block.
+const ASSUMED: u64 = 1 << 48;
 
 /// What the first level decided. Holds no address and no prefix of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,8 +30,8 @@ pub struct Payload {
     pub region: u16,
     /// The placement it was chosen from, by its id in the map: where to go when the region is down.
     pub placement: u32,
-    /// Free; zero.
-    pub spare: u16,
+    /// The first level had only the resolver's address to go by: a level that is told the client's network knows better.
+    pub assumed: bool,
 }
 
 impl Payload {
@@ -38,17 +40,17 @@ impl Payload {
         block[0..2].copy_from_slice(&self.service.to_be_bytes());
         block[2..4].copy_from_slice(&self.region.to_be_bytes());
         block[4..8].copy_from_slice(&self.placement.to_be_bytes());
-        block[8..DATA].copy_from_slice(&self.spare.to_be_bytes());
+        block[8..].copy_from_slice(&(u64::from(self.assumed) * ASSUMED).to_be_bytes());
         block
     }
 
     fn from_block(block: &[u8; 16]) -> Payload {
-        let [s0, s1, r0, r1, p0, p1, p2, p3, x0, x1, ..] = *block;
+        let [s0, s1, r0, r1, p0, p1, p2, p3, ..] = *block;
         Payload {
             service: u16::from_be_bytes([s0, s1]),
             region: u16::from_be_bytes([r0, r1]),
             placement: u32::from_be_bytes([p0, p1, p2, p3]),
-            spare: u16::from_be_bytes([x0, x1]),
+            assumed: low_half(block) & ASSUMED != 0,
         }
     }
 }
@@ -161,12 +163,16 @@ impl ZoneKeys {
         key.decrypt_block(&mut block);
         let block: [u8; 16] = block.into();
         // One comparison of one word: no early exit tells how many octets were right.
-        let check = u128::from_be_bytes(block) as u64 & 0xffff_ffff_ffff;
-        if check != 0 {
+        if low_half(&block) & CHECK != 0 {
             return Err(Refused::Check);
         }
         Ok(Payload::from_block(&block))
     }
+}
+
+/// The half of an opened block that holds check and flag.
+fn low_half(block: &[u8; 16]) -> u64 {
+    u128::from_be_bytes(*block) as u64
 }
 
 impl fmt::Debug for ZoneKeys {
@@ -192,11 +198,11 @@ mod tests {
     }
 
     fn payload() -> impl Strategy<Value = Payload> {
-        any::<(u16, u16, u32, u16)>().prop_map(|(service, region, placement, spare)| Payload {
+        any::<(u16, u16, u32, bool)>().prop_map(|(service, region, placement, assumed)| Payload {
             service,
             region,
             placement,
-            spare,
+            assumed,
         })
     }
 
@@ -283,7 +289,7 @@ mod tests {
             service: 1,
             region: 2,
             placement: 3,
-            spare: 0,
+            assumed: false,
         };
         let token = keys().seal(&payload);
         // The block by `openssl enc -aes-128-ecb -nopad`, then base32hex by coreutils' `basenc --base32hex`.

@@ -62,7 +62,7 @@ pub struct Match {
     /// The unit; `None` for space that the map says nothing about.
     pub unit: Option<UnitId>,
     /// RFC 7871 scope prefix length, in the family the network was given in (a v4-mapped network gets 96
-    /// added). At most /24 and /56. Larger than the network's own length when the network spans several
+    /// added). At most /24 and /56, but that no IPv6 scope covers the block of mapped addresses. Larger than the network's own length when the network spans several
     /// ranges: then `unit` is the one with most demand in it and this is the length that would tell them apart.
     pub scope: u8,
     /// First and last address the answer speaks for: the range, or the network itself if it spans several.
@@ -230,7 +230,10 @@ impl Map {
                 let found = self.v6.find(subnet::v6_key(address), len.min(64));
                 Match {
                     unit: unit(found.unit),
-                    scope: found.scope.min(self.ecs.1),
+                    scope: found
+                        .scope
+                        .min(self.ecs.1)
+                        .max(subnet::beside_mapped(address)),
                     range: (subnet::v6_first(found.first), subnet::v6_last(found.last)),
                 }
             }

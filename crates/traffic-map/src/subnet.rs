@@ -103,6 +103,16 @@ impl FromStr for Subnet {
     }
 }
 
+/// `::ffff:0:0/96`, the block of IPv4 addresses written as IPv6 ones (RFC 4291 §2.5.5.2).
+const MAPPED: (u128, u8) = (0xffff_0000_0000, 96);
+
+/// The shortest scope around an IPv6 address outside the mapped block that keeps that block out: mapped addresses are
+/// answered as IPv4 ones, so no block of other answers may cover them.
+pub(crate) fn beside_mapped(address: Ipv6Addr) -> u8 {
+    let shared = (address.to_bits() ^ MAPPED.0).leading_zeros() as u8; // at most 128
+    1 + shared.min(MAPPED.1 - 1)
+}
+
 fn mask32(len: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
 }

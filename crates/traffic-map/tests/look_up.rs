@@ -101,6 +101,11 @@ fn slow_unit<K: Ord + Copy>(ranges: &[(K, Option<u32>)], key: K) -> Option<UnitI
         .and_then(|(_, unit)| unit.map(UnitId))
 }
 
+fn covers(block: Subnet, address: &str) -> bool {
+    let (first, last) = block.bounds();
+    (first..=last).contains(&address.parse::<IpAddr>().unwrap())
+}
+
 /// The shortest prefix around `key` whose addresses all have the unit of `key`, tried from /0 on.
 fn slow_scope(ranges: &[(u64, Option<u32>)], key: u64, bits: u32) -> u8 {
     let unit = slow_unit(ranges, key);
@@ -196,8 +201,12 @@ proptest! {
         for key in keys {
             let found = map.find(v6(key, 128));
             prop_assert_eq!(found.unit, slow_unit(&ranges, key));
-            prop_assert_eq!(found.scope, slow_scope(&ranges, key, 64));
-            prop_assert!(found.scope <= 56);
+            let by_ranges = slow_scope(&ranges, key, 64);
+            prop_assert!(by_ranges <= 56);
+            // Mapped addresses have IPv4 answers, so their block stays outside, and nothing else is cut off.
+            let covers_mapped = |len| covers(v6(key, len), "::ffff:0:0");
+            prop_assert!(!covers_mapped(found.scope));
+            prop_assert!(found.scope == by_ranges || found.scope > by_ranges && covers_mapped(found.scope - 1));
         }
     }
 
@@ -301,6 +310,20 @@ fn every_byte_cut_off_is_refused() {
             bytes.len()
         );
     }
+}
+
+#[test]
+fn no_ipv6_scope_covers_the_block_of_mapped_addresses() {
+    let map = map(&[(0, None)], &[(0, None)]);
+    let check = |text: &str, scope| {
+        let subnet: Subnet = text.parse().unwrap();
+        assert_eq!(map.find(subnet).scope, scope, "{text}");
+    };
+    check("2001:db8::/56", 3);
+    check("::/56", 81);
+    check("::1/128", 81);
+    check("::fffe:0:0/96", 96);
+    check("::ffff:0:0/96", 96);
 }
 
 #[test]

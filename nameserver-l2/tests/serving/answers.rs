@@ -1,12 +1,13 @@
 //! What the server says to each kind of question.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, RecordType};
 use route_token::Payload;
+use traffic_map::{Choice, Edge, Map, MapParts, Region, UnitId};
 
 use crate::scene::{Scene, ZONE, addresses, exchange, exchange_tcp, mangled, map, payload, query};
 
@@ -333,4 +334,97 @@ async fn a_server_without_an_address_does_not_start() {
     let (_trigger, shutdown) = service::shutdown::channel();
     let error = nameserver_l2::start(config, shutdown).await.unwrap_err();
     assert!(error.to_string().contains("`listen` is empty"), "{error}");
+}
+
+/// Two regions, each with its half of IPv4 space, and the other one as fallback.
+fn halves() -> Map {
+    let edge = |region, address: &str| Edge {
+        name: format!("e{region}"),
+        region,
+        addresses: vec![address.parse().unwrap()],
+        rtsp_port: 1,
+        handoff: None,
+        capacity_sessions: 1,
+        public_key: None,
+        profiles: Vec::new(),
+    };
+    let region = |id| Region {
+        id,
+        name: format!("r{id}"),
+        at: None,
+        capacity: 1,
+        edges: Vec::new(),
+    };
+    let placement = |first, second| {
+        let choice = |region, share| Choice { region, share };
+        vec![choice(first, 1000), choice(second, 0)]
+    };
+    Map::new(MapParts {
+        ecs: (24, 56),
+        v4: vec![(0, Some(UnitId(0))), (1 << 31, Some(UnitId(1)))],
+        v6: vec![(0, None)],
+        demand: vec![1, 1],
+        placements: vec![vec![placement(1, 2), placement(2, 1)]],
+        regions: vec![region(1), region(2)],
+        edges: vec![edge(1, "192.0.2.1"), edge(2, "192.0.2.2")],
+    })
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_on_an_assumption_follows_the_clients_network_with_its_scope() {
+    let scene = Scene::with(|config| config.probe.interval_ms = 3_600_000).await;
+    let map = halves();
+    scene.files.publish(&map);
+    let told = Payload {
+        service: traffic_map::id_of_name("live"),
+        ..payload(&map, 1)
+    };
+    let assumed = Payload {
+        assumed: true,
+        ..told
+    };
+    let first = "192.0.2.1:1".parse().unwrap();
+    scene.until(&scene.files.seal(&told), &[first]).await;
+    let check = async |payload: &Payload, subnet: Option<&str>, expected: &str, scope| {
+        let name = format!("{}.{ZONE}", scene.files.seal(payload));
+        let mut query = query(&name, RecordType::A);
+        if let Some(subnet) = subnet {
+            let subnet: ClientSubnet = subnet.parse().unwrap();
+            let options = query.edns.get_or_insert_default().options_mut();
+            options.insert(EdnsOption::Subnet(subnet));
+        }
+        let answer = exchange(scene.server(), &query.to_vec().unwrap()).await;
+        let answer = Message::from_vec(&answer).unwrap();
+        let address = expected.parse().unwrap();
+        assert_eq!(
+            addresses(&answer),
+            (ResponseCode::NoError, vec![address]),
+            "{subnet:?}"
+        );
+        let echoed =
+            answer
+                .edns
+                .as_ref()
+                .and_then(|edns| match edns.options().get(EdnsCode::Subnet) {
+                    Some(EdnsOption::Subnet(subnet)) => Some(subnet.scope_prefix()),
+                    _ => None,
+                });
+        assert_eq!(echoed, scope, "{subnet:?}");
+    };
+    check(&assumed, Some("10.0.0.0/24"), "192.0.2.1", Some(1)).await;
+    check(&assumed, Some("200.0.0.0/24"), "192.0.2.2", Some(1)).await;
+    check(&assumed, Some("0.0.0.0/0"), "192.0.2.1", Some(0)).await;
+    check(&assumed, None, "192.0.2.1", None).await;
+    check(&told, Some("200.0.0.0/24"), "192.0.2.1", Some(0)).await;
+
+    let (_, explainer) = nameserver_l2::check::explainer(&scene.config).await;
+    let token = scene.files.seal(&assumed);
+    let client = "200.0.0.0/24".parse().unwrap();
+    let explained = explainer.explain(&token, Some(client)).unwrap();
+    let address: IpAddr = "192.0.2.2".parse().unwrap();
+    assert_eq!((explained.a, explained.scope), (vec![address], 1));
+    let facts = explained.routing.unwrap();
+    assert_eq!(facts.remapped.as_deref(), Some("moved"));
+    assert_eq!(facts.chosen.as_deref(), Some("r2"));
 }

@@ -22,7 +22,7 @@ pub(crate) const ZONE_TEXT: &str = include_str!("../../../zones/l2/edge.stream.e
 const SERVICES: &str = include_str!("../../../zones/services.toml");
 
 /// Longest wait for something that must happen; only a failing test takes that long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An RTSP server that knows OPTIONS only.
 pub(crate) struct FakeEdge {
@@ -116,7 +116,7 @@ pub(crate) fn payload(map: &Map, region: u16) -> Payload {
         service: 1,
         region,
         placement,
-        spare: 0,
+        assumed: false,
     }
 }
 
