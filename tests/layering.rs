@@ -16,12 +16,15 @@ const TABLE: &[(&str, &[&str])] = &[
     ("mdc", &[]),
     ("distribution", &[]),
     ("service", &[]),
+    // But one: the shell of both name servers joins the library that knows messages to the one that knows sockets, as
+    // quinn joins quinn-proto and quinn-udp, which ignore each other.
+    ("nameserver", &["dns-engine", "dns-transport", "service"]),
     // Programs: libraries only.
     (
         "nameserver-l1",
         &[
             "dns-engine",
-            "dns-transport",
+            "nameserver",
             "traffic-map",
             "route-token",
             "distribution",
@@ -32,7 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "nameserver-l2",
         &[
             "dns-engine",
-            "dns-transport",
+            "nameserver",
             "traffic-map",
             "route-token",
             "distribution",

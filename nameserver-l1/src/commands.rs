@@ -1,8 +1,7 @@
 //! The commands that look and do not serve: `check` and `explain`.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use dns_engine::Snapshot;
 use service::{
     diagnostic::{Diagnostic, Report},
     secret,
@@ -13,10 +12,9 @@ use crate::{
     adoption::Adoption,
     checks::cross_check,
     config::Config,
-    explain::{Explanation, explain},
+    explain::{Explainer, Explanation},
     inputs::Inputs,
     metrics::Metrics,
-    routing::Routing,
     world::World,
 };
 
@@ -28,7 +26,7 @@ pub fn check(config_file: &Path) -> Report {
         Err(error) => return error.diagnostic.into(),
     };
     let mut report = Report::default();
-    check_config(config_file, &config, &mut report);
+    nameserver::check::listen(config_file, &config.listen, &mut report);
     let mut world = World::default();
     for (source, version) in Inputs::look(&config) {
         match version {
@@ -75,8 +73,7 @@ pub fn check(config_file: &Path) -> Report {
 
 /// What a server with these files would serve, without serving it.
 pub struct Offline {
-    snapshot: Snapshot,
-    routing: Arc<Routing>,
+    explainer: Explainer,
 }
 
 impl Offline {
@@ -93,8 +90,8 @@ impl Offline {
         }
         outcome.misfits.show();
         let metrics = Metrics::register(&prometheus::Registry::new())?;
-        let (snapshot, routing) = adoption.world().build(&metrics);
-        Ok(Self { snapshot, routing })
+        let (_, explainer) = adoption.world().build(&metrics);
+        Ok(Self { explainer })
     }
 
     /// Explains what a service (by name or owner) answers to a client network.
@@ -102,26 +99,6 @@ impl Offline {
     /// # Errors
     /// When there is no such service.
     pub fn explain(&self, service: &str, client: Subnet) -> Result<Explanation, String> {
-        explain(&self.routing, &self.snapshot.zones, service, client)
-    }
-}
-
-fn check_config(file: &Path, config: &Config, report: &mut Report) {
-    let mut error = |message: String| {
-        report.push(Diagnostic::error(file.display().to_string(), 0, 0, message));
-    };
-    if config.listen.is_empty() {
-        error("`listen` is empty: nobody could ask this server".to_owned());
-    }
-    for (index, address) in config.listen.iter().enumerate() {
-        if address.port() != 0
-            && config
-                .listen
-                .iter()
-                .take(index)
-                .any(|other| other == address)
-        {
-            error(format!("`listen` names {address} twice"));
-        }
+        self.explainer.explain(service, client)
     }
 }

@@ -1,6 +1,6 @@
 //! Why a client gets the answer it gets. Takes the same decision as a query does, then tells it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use dns_engine::{Zones, name};
 use serde::Serialize;
@@ -80,11 +80,25 @@ pub struct Srv {
     pub region: Option<String>,
 }
 
-/// Explains the answer of a service (by name or owner) to a client network.
-///
-/// # Errors
-/// When there is no such service, naming those there are; and for a client of length 0.
-pub fn explain(
+/// What is being served, for a look at single decisions.
+pub struct Explainer {
+    /// The services.
+    pub routing: Arc<Routing>,
+    /// The zones they are in.
+    pub zones: Zones,
+}
+
+impl Explainer {
+    /// Explains the answer of a service (by name or owner) to a client network.
+    ///
+    /// # Errors
+    /// When there is no such service, naming those there are; and for a client of length 0.
+    pub fn explain(&self, service: &str, client: Subnet) -> Result<Explanation, String> {
+        explain(&self.routing, &self.zones, service, client)
+    }
+}
+
+fn explain(
     routing: &Routing,
     zones: &Zones,
     service: &str,

@@ -2,13 +2,16 @@
 //! it is taken up: see `adoption`.
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use distribution::{VerifyingKey, keys, release};
+use nameserver::{
+    ZoneFiles,
+    zone_files::{self, Naming},
+};
 use route_token::KeyRing;
 use service::{
     diagnostic::{Diagnostic, Report},
@@ -28,8 +31,6 @@ pub type Arrival = (Source, Result<Version, Report>);
 
 /// The blob of a release that holds the map.
 const MAP_BLOB: &str = "map";
-/// Polls that a zone file has to be missing for until it counts as removed: some editors move it away first.
-const MISSING_POLLS: u8 = 2;
 
 /// Polls after a start for which a release that lacks some service's class is not taken, so that the one before the
 /// restart, which has it, comes first. If there is none, routing the other services is better than routing nothing.
@@ -39,7 +40,7 @@ const PATIENCE_POLLS: u32 = 4;
 pub struct Inputs {
     keys: File,
     services: File,
-    zones: Zones,
+    zones: ZoneFiles,
     releases: Releases,
 }
 
@@ -49,11 +50,7 @@ impl Inputs {
         Self {
             keys: File::new(&config.token_keys),
             services: File::new(&config.services),
-            zones: Zones {
-                folder: config.zones.clone(),
-                files: BTreeMap::new(),
-                unreadable: false,
-            },
+            zones: ZoneFiles::new(vec![config.zones.clone()], Naming::File),
             releases: Releases {
                 folder: config.releases.clone(),
                 trusted: File::new(&config.trusted_key),
@@ -98,7 +95,14 @@ impl Inputs {
             Ok(Version::Keys(Arc::new(read_keys(file, &text)?)))
         });
         arrivals.extend(keys.map(|version| (Source::Keys, version)));
-        self.zones.poll(&mut arrivals);
+        let zones = self.zones.poll().into_iter();
+        arrivals.extend(zones.map(|(path, version)| {
+            let version = version.map(|version| match version {
+                zone_files::Version::Zone(zone) => Version::Zone(zone),
+                zone_files::Version::Gone => Version::ZoneGone,
+            });
+            (Source::Zone(path), version)
+        }));
         let services = poll(&mut self.services, |file, text| {
             Ok(Version::Services(Arc::new(world::read_services(
                 file, text,
@@ -130,12 +134,6 @@ fn load(folder: &Path, trusted: &[VerifyingKey]) -> Option<Result<Version, Repor
     })
 }
 
-/// The name of the zone that a file holds: its own, without the ending.
-pub fn zone_name(path: &Path) -> Option<String> {
-    let stem = path.file_name()?.to_str()?.strip_suffix(".zone")?;
-    Some(format!("{}.", stem.trim_end_matches('.')))
-}
-
 fn poll(
     file: &mut File,
     read: impl FnOnce(&str, String) -> Result<Version, Report>,
@@ -159,77 +157,6 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Report {
 
 fn whole(path: &Path, message: String) -> Report {
     Diagnostic::error(path.display().to_string(), 0, 0, message).into()
-}
-
-/// The folder of zone files.
-struct Zones {
-    folder: PathBuf,
-    files: BTreeMap<PathBuf, Watched>,
-    /// Said already.
-    unreadable: bool,
-}
-
-struct Watched {
-    file: File,
-    missing: u8,
-}
-
-impl Zones {
-    fn poll(&mut self, arrivals: &mut Vec<Arrival>) {
-        let listed = match list(&self.folder) {
-            Ok(listed) => listed,
-            Err(error) => {
-                // The zones stay: a folder that cannot be read says nothing about them.
-                if !std::mem::replace(&mut self.unreadable, true) {
-                    let source = Source::Zone(self.folder.clone());
-                    arrivals.push((source, Err(unreadable(&self.folder, &error))));
-                }
-                return;
-            }
-        };
-        if std::mem::take(&mut self.unreadable) {
-            arrivals.push((Source::Zone(self.folder.clone()), Ok(Version::ZoneGone)));
-        }
-        for path in &listed {
-            let watched = self.files.entry(path.clone()).or_insert_with(|| Watched {
-                file: File::new(path),
-                missing: 0,
-            });
-            watched.missing = 0;
-        }
-        for (path, watched) in &mut self.files {
-            if !listed.contains(path) {
-                watched.missing += 1;
-                continue;
-            }
-            let version = poll(&mut watched.file, |file, text| {
-                let origin = zone_name(path).unwrap_or_default();
-                Ok(Version::Zone(Arc::new(world::read_zone(
-                    file, &origin, &text,
-                )?)))
-            });
-            arrivals.extend(version.map(|version| (Source::Zone(path.clone()), version)));
-        }
-        let gone = self
-            .files
-            .extract_if(.., |_, watched| watched.missing >= MISSING_POLLS);
-        arrivals.extend(gone.map(|(path, _)| (Source::Zone(path), Ok(Version::ZoneGone))));
-    }
-}
-
-fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        // Editors keep their own files beside, whose names start with a dot. Whether the others can be read shows
-        // when they are: a file that only cannot be looked at just now is not gone.
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if !hidden && zone_name(&entry.path()).is_some() {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// The folder of releases, with the keys that they have to be signed by.

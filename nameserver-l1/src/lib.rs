@@ -15,7 +15,6 @@ pub mod client;
 pub mod client_label;
 pub mod commands;
 pub mod config;
-pub mod counts;
 pub mod explain;
 pub mod inputs;
 pub mod metrics;
@@ -27,4 +26,5 @@ pub mod templates;
 pub mod world;
 
 pub use config::Config;
-pub use server::{Running, start};
+pub use nameserver::Running;
+pub use server::start;

@@ -3,11 +3,12 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use nameserver::check;
 use nameserver_l1::{
     Config,
     commands::{self, Offline},
 };
-use service::{EXIT_FINDINGS, shutdown::Shutdown};
+use service::shutdown::Shutdown;
 use traffic_map::Subnet;
 
 /// First-level name server: answers SRV queries with tokens, by the client's place in the traffic map.
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     service::logs::init("nameserver-l1");
     let done = match Arguments::parse().command {
         Command::Run { config } => run(&config),
-        Command::Check { config, json } => return check(&config, json),
+        Command::Check { config, json } => return check::tell(&commands::check(&config), json),
         Command::Explain {
             config,
             client,
@@ -71,24 +72,8 @@ fn main() -> ExitCode {
 async fn run(config: &std::path::Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let running = nameserver_l1::start(config, Shutdown::on_signals()).await?;
-    for address in &running.dns {
-        println!("listening udp {address}\nlistening tcp {address}");
-    }
-    println!("listening admin {}\nready", running.admin);
+    running.announce();
     running.wait().await
-}
-
-fn check(config: &std::path::Path, json: bool) -> ExitCode {
-    let report = commands::check(config);
-    if json {
-        println!("{}", report.to_json());
-    } else {
-        report.show();
-    }
-    match report.errors() {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::from(EXIT_FINDINGS),
-    }
 }
 
 fn explain(

@@ -14,7 +14,7 @@ use axum::{
 use serde::Deserialize;
 use traffic_map::Subnet;
 
-use crate::{explain::explain, server::Serving};
+use crate::explain::Explainer;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,25 +24,19 @@ struct Ask {
 }
 
 /// The routes for the admin port.
-pub fn routes(current: Arc<ArcSwap<Serving>>) -> Router {
+pub fn routes(current: Arc<ArcSwap<Explainer>>) -> Router {
     Router::new().route(
         "/v1/explain",
         get(move |Query(ask): Query<Ask>| std::future::ready(answer(&current, &ask))),
     )
 }
 
-fn answer(current: &ArcSwap<Serving>, ask: &Ask) -> Response {
-    let serving = current.load();
+fn answer(current: &ArcSwap<Explainer>, ask: &Ask) -> Response {
     let client: Subnet = match ask.client.parse() {
         Ok(client) => client,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
-    match explain(
-        &serving.routing,
-        &serving.snapshot.zones,
-        &ask.service,
-        client,
-    ) {
+    match current.load().explain(&ask.service, client) {
         Ok(explanation) => Json(explanation).into_response(),
         Err(error) => (StatusCode::NOT_FOUND, format!("{error}\n")).into_response(),
     }

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
-use dns_engine::{Snapshot, Tailor, Zone, Zones, name, rtype, zonefile};
+use dns_engine::{Snapshot, Zone, Zones, name, rtype, zonefile};
+use nameserver::zone_files::name_of;
 use route_token::KeyRing;
 use service::diagnostic::{Diagnostic, Report, Severity};
 use traffic_map::services::{self, Service, Services};
 
 use crate::{
     checks::cross_check,
-    inputs::zone_name,
+    explain::Explainer,
     metrics::Metrics,
     routing::{Release, RoutedService, Routing, Unloaded, ZoneDefault},
     service_names::ServiceNames,
@@ -115,7 +116,7 @@ impl World {
         let Source::Zone(path) = source else {
             return false;
         };
-        let Some(origin) = zone_name(path).filter(|_| !self.zones.contains_key(path)) else {
+        let Some(origin) = name_of(path).filter(|_| !self.zones.contains_key(path)) else {
             return false;
         };
         self.unloaded
@@ -140,7 +141,7 @@ impl World {
     }
 
     /// What queries are answered from, and the services in it for `explain`.
-    pub fn build(&self, metrics: &Metrics) -> (Snapshot, Arc<Routing>) {
+    pub fn build(&self, metrics: &Metrics) -> (Snapshot, Explainer) {
         let zones = self.zones();
         let mut names = ServiceNames::default();
         let mut routed = Vec::new();
@@ -175,11 +176,12 @@ impl World {
             release: self.release.clone(),
             metrics: metrics.clone(),
         });
-        let mut served = zones;
+        let mut served = zones.clone();
         for stand_in in self.unloaded.values().filter_map(|origin| stand_in(origin)) {
             let _ = served.insert(stand_in); // taken: the zone is loaded from another file
         }
-        (Snapshot::new(served, Shared(Arc::clone(&routing))), routing)
+        let snapshot = Snapshot::new(served, Arc::clone(&routing));
+        (snapshot, Explainer { routing, zones })
     }
 
     fn templates(&self, service: &Service) -> Option<Templates> {
@@ -193,21 +195,6 @@ impl World {
 pub fn wire(text: &str) -> Vec<u8> {
     let wire = name::parse(text, Some(name::ROOT));
     name::lowered(&wire.unwrap_or_else(|_| name::ROOT.to_vec()))
-}
-
-/// Reads a zone file, whose name without `.zone` is the zone's.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn read_zone(file: &str, origin: &str, text: &str) -> Result<Zone, Report> {
-    zonefile::parse(file, text, Some(origin)).map_err(|findings| {
-        let mut report = Report::default();
-        report.extend(findings.into_iter().map(|finding| {
-            let (line, column) = (finding.line as usize, finding.column as usize);
-            Diagnostic::error(finding.file, line, column, finding.message).with_hint(finding.hint)
-        }));
-        report
-    })
 }
 
 /// Reads a services file.
@@ -258,18 +245,4 @@ fn zone_default(zones: &Zones, owner: &[u8]) -> ZoneDefault {
 fn stand_in(origin: &[u8]) -> Option<Zone> {
     let text = "@ 0 IN SOA . . 0 0 0 0 0\n@ 0 IN NS .\n";
     zonefile::parse("", text, Some(&name::text(origin))).ok()
-}
-
-/// Lets the snapshot and `explain` share one routing.
-struct Shared(Arc<Routing>);
-
-impl Tailor for Shared {
-    fn tailor(
-        &self,
-        question: &dns_engine::Question<'_>,
-        client: &dns_engine::Client,
-        answer: &mut dns_engine::Tailored,
-    ) -> dns_engine::Verdict {
-        self.0.tailor(question, client, answer)
-    }
 }

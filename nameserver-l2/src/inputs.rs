@@ -7,6 +7,7 @@ use std::sync::Arc;
 use distribution::keys::KeyError;
 use distribution::{VerifyingKey, keys, release};
 use dns_engine::{Snapshot, name};
+use nameserver::zone_files::{LoadedZones, Naming, ZoneFiles};
 use route_token::KeyRing;
 use service::diagnostic::{Diagnostic, Report, Severity};
 use service::watch;
@@ -18,7 +19,6 @@ use crate::metrics::Counters;
 use crate::plan::Plan;
 use crate::tailor::{ServiceFacts, TokenZone, Tokens};
 use crate::view::View;
-use crate::zone_files::ZoneFiles;
 
 /// The blob of a release that holds the map.
 const MAP_BLOB: &str = "map";
@@ -40,6 +40,7 @@ pub(crate) struct News {
 pub(crate) struct Inputs {
     config: Config,
     zone_files: ZoneFiles,
+    zones: LoadedZones,
     services_file: watch::File,
     services: Option<Services>,
     keys_file: watch::File,
@@ -58,7 +59,8 @@ impl Inputs {
     /// Starts watching; nothing is read yet.
     pub(crate) fn new(config: Config) -> Inputs {
         Inputs {
-            zone_files: ZoneFiles::new(config.zones.clone()),
+            zone_files: ZoneFiles::new(config.zones.clone(), Naming::Soa),
+            zones: LoadedZones::default(),
             services_file: watch::File::new(&config.services),
             services: None,
             keys_file: watch::File::new(&config.token_keys),
@@ -102,7 +104,7 @@ impl Inputs {
     fn poll_texts(&mut self) -> News {
         let mut news = News::default();
         let mut report = Report::default();
-        if self.zone_files.poll(&mut report) {
+        if self.zones.take(self.zone_files.poll(), &mut report) {
             news.adopt("zone");
         }
         news.refuse("zone", report);
@@ -190,7 +192,7 @@ impl Inputs {
         counters: &Arc<Counters>,
     ) -> (Snapshot, Arc<Tokens>, Report) {
         let mut report = Report::default();
-        let zones = self.zone_files.zones(&mut report);
+        let zones = self.zones.zones(&mut report);
         let mut token_zones = Vec::new();
         for zone in zones.iter() {
             let text = name::text(zone.origin());
@@ -228,7 +230,7 @@ impl Inputs {
             view.clone(),
             counters.clone(),
         ));
-        (Snapshot::new(zones, Shared(tokens.clone())), tokens, report)
+        (Snapshot::new(zones, tokens.clone()), tokens, report)
     }
 
     /// The TTL of a token zone; `None` for a zone that is none. While the services are unknown, every zone is one.
@@ -250,7 +252,7 @@ impl Inputs {
 
     /// How many zone files and folders are refused as they are now.
     pub(crate) fn refused_zones(&self) -> usize {
-        self.zone_files.refused()
+        self.zones.refused()
     }
 
     /// True if nothing is wrong with the newest release and the keys to trust, as of the last poll.
@@ -292,20 +294,6 @@ impl News {
             }
             Err(report) => self.refuse("release", report),
         }
-    }
-}
-
-/// One set of tokens serves queries, `explain` and the tests.
-struct Shared(Arc<Tokens>);
-
-impl dns_engine::Tailor for Shared {
-    fn tailor(
-        &self,
-        question: &dns_engine::Question<'_>,
-        client: &dns_engine::Client,
-        answer: &mut dns_engine::Tailored,
-    ) -> dns_engine::Verdict {
-        self.0.tailor(question, client, answer)
     }
 }
 

@@ -1,15 +1,14 @@
 //! Second level: a token to a live edge set in A and AAAA records.
 //!
 //! ```text
-//! query ─ door ─ dns-engine ─ tailor ─ token opened ─ remap ─ server_set ─ rendezvous ─► A, AAAA
-//!                               ▲                                 ▲
-//!        inputs (zones, services, keys)                  view (live table) ◄── probe (RTSP OPTIONS)
-//!                                                                 ◄── release
+//! query ─ dns-engine ─ tailor ─ token opened ─ remap ─ server_set ─ rendezvous ─► A, AAAA
+//!                       ▲                                 ▲
+//!   inputs (zones, services, keys)               view (live table) ◄── probe (RTSP OPTIONS)
+//!                                                         ◄── release
 //! ```
 
 pub mod check;
 pub mod config;
-mod door;
 pub mod explain;
 mod health;
 mod inputs;
@@ -23,8 +22,8 @@ mod server;
 pub mod server_set;
 pub mod tailor;
 pub mod view;
-mod zone_files;
 
 pub use config::Config;
 pub use metrics::Counters;
-pub use server::{Running, start};
+pub use nameserver::Running;
+pub use server::start;

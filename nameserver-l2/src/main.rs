@@ -71,10 +71,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config } => {
             let running = start(Config::load(&config)?, Shutdown::on_signals()).await?;
-            for address in &running.dns {
-                println!("listening udp {address}\nlistening tcp {address}");
-            }
-            println!("listening admin {}\nready", running.admin);
+            running.announce();
             running.wait().await?;
             Ok(ExitCode::SUCCESS)
         }
@@ -84,18 +81,14 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Check { config, json } => {
             let report = match Config::load(&config) {
-                Ok(config) => check::check(&config),
+                Ok(loaded) => {
+                    let mut report = check::check(&loaded);
+                    nameserver::check::listen(&config, &loaded.listen, &mut report);
+                    report
+                }
                 Err(error) => error.diagnostic.into(),
             };
-            report.show();
-            if json {
-                println!("{}", report.to_json());
-            }
-            Ok(if report.errors() == 0 {
-                ExitCode::SUCCESS
-            } else {
-                service::EXIT_FINDINGS.into()
-            })
+            Ok(nameserver::check::tell(&report, json))
         }
         Command::Explain {
             config,

@@ -1,6 +1,7 @@
 //! The hook for answers that depend on who asks, and the buffer they are composed in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use crate::name;
 use crate::rtype;
@@ -14,6 +15,13 @@ pub trait Tailor: Send + Sync {
     /// Decides and, for [`Verdict::Answer`], fills in records. Whatever the verdict, a scope that was
     /// set is sent, so a `Zone` verdict that depended on the client must set it too.
     fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict;
+}
+
+/// For a tailor that others look at as well.
+impl<T: Tailor + ?Sized> Tailor for Arc<T> {
+    fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict {
+        T::tailor(self, question, client, answer)
+    }
 }
 
 /// The tailor of a server that has only zones.

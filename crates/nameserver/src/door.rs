@@ -1,0 +1,107 @@
+//! The one door: every transport calls the same function, with the snapshot loaded once for each batch.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, cache::Cache};
+use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, respond};
+use dns_transport::{Answerer, Arrival, Reply, Worker};
+
+use crate::Traffic;
+
+/// What all sockets share.
+#[derive(Clone)]
+pub struct Door {
+    /// What queries are answered from; whoever swaps it changes the answers from the next batch on.
+    pub current: Arc<ArcSwap<Snapshot>>,
+    /// Where they are counted.
+    pub traffic: Arc<Traffic>,
+    /// Where all its workers count milliseconds from.
+    started: Instant,
+}
+
+impl Door {
+    /// A door to these answers.
+    pub fn new(current: Arc<ArcSwap<Snapshot>>, traffic: Arc<Traffic>) -> Self {
+        Self {
+            current,
+            traffic,
+            started: Instant::now(),
+        }
+    }
+}
+
+/// Answers for one thread or connection.
+pub struct Attendant {
+    current: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    /// Of this batch.
+    snapshot: Arc<Snapshot>,
+    scratch: Scratch,
+    /// Unix time at the start of the batch.
+    now: u64,
+    /// Milliseconds since the door was made, at the start of the batch.
+    now_ms: u64,
+    started: Instant,
+    traffic: Arc<Traffic>,
+}
+
+impl Answerer for Door {
+    type Worker = Attendant;
+
+    fn worker(&self) -> Attendant {
+        Attendant {
+            current: Cache::new(Arc::clone(&self.current)),
+            snapshot: self.current.load_full(),
+            scratch: Scratch::new(),
+            now: unix_seconds(),
+            now_ms: 0,
+            started: self.started,
+            traffic: Arc::clone(&self.traffic),
+        }
+    }
+}
+
+impl Worker for Attendant {
+    fn begin_batch(&mut self) {
+        let newest = self.current.load();
+        if !Arc::ptr_eq(newest, &self.snapshot) {
+            self.snapshot = Arc::clone(newest);
+        }
+        self.now = unix_seconds();
+        self.now_ms = self.started.elapsed().as_millis() as u64;
+    }
+
+    fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Reply {
+        let meta = Meta {
+            source: from.source,
+            local: from.local,
+            transport: transport(from.transport),
+            now: self.now,
+            now_ms: self.now_ms,
+        };
+        let reply = match respond(&self.snapshot, query, &meta, &mut self.scratch, out) {
+            Outcome::Send(length) => Reply::Send(length),
+            Outcome::Drop(_) => Reply::Silent,
+        };
+        let sent = !matches!(reply, Reply::Silent);
+        self.traffic.count(&self.scratch.summary(), from, sent);
+        reply
+    }
+}
+
+/// The transports' word for it as the engine's.
+fn transport(transport: dns_transport::Transport) -> Transport {
+    match transport {
+        dns_transport::Transport::Udp => Transport::Udp,
+        dns_transport::Transport::Tcp => Transport::Tcp,
+        dns_transport::Transport::Tls => Transport::Tls,
+        dns_transport::Transport::Https => Transport::Https,
+        dns_transport::Transport::Quic => Transport::Quic,
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

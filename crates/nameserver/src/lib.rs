@@ -1,0 +1,26 @@
+//! The shell that both name servers share: it joins the engine, which knows messages, to the transports, which know
+//! sockets, and follows the zone files.
+//!
+//! ```text
+//! sockets (dns-transport) ─► door ─► dns-engine ─► door ─► sockets
+//!                             │ ▲
+//!                     traffic ┘ └ snapshot, swapped whole ◄── the program ◄── zone_files
+//! ```
+//!
+//! What a server's own names mean (services, tokens, edges) is the program's business, not this crate's.
+
+pub mod check;
+pub mod counts;
+pub mod door;
+pub mod exposition;
+pub mod reloads;
+pub mod running;
+pub mod traffic;
+pub mod zone_files;
+
+pub use counts::Counts;
+pub use door::Door;
+pub use reloads::{InForce, Reloads};
+pub use running::{Running, Starting};
+pub use traffic::Traffic;
+pub use zone_files::ZoneFiles;
