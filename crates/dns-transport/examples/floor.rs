@@ -1,12 +1,13 @@
-//! Prints what the transport itself costs: one worker that answers at once, asked as fast as it goes.
+//! Prints what the transports themselves cost: one worker that answers at once, asked as fast as it goes.
 //! `cargo run --release -p dns-transport --example floor`
 
 use std::fs;
-use std::io;
-use std::net::UdpSocket;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use dns_transport::{Answerer, Arrival, Reply, Worker, udp};
+use dns_transport::counters::StreamCounters;
+use dns_transport::{Answerer, Arrival, Reply, Server, StreamLimits, Worker, tcp, udp};
 
 /// Answers with the query and 111 octets more, as an SRV answer of three records would be long.
 struct Null;
@@ -28,52 +29,127 @@ impl Worker for Null {
     }
 }
 
+const QUERY: [u8; 56] = [1; 56];
+/// Sockets over UDP, connections over streams.
 const SOCKETS: usize = 16;
 const IN_FLIGHT: usize = 8;
+/// Queries of a connection under way; it asks anew when half of them are answered.
+const PIPELINED: usize = 16;
 const RUN: Duration = Duration::from_secs(3);
 
 fn main() -> io::Result<()> {
     for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
         let server = udp::spawn(listen.parse().map_err(io::Error::other)?, 1, &Null)?;
-        let port = server.local().port();
-        let mut sockets = Vec::new();
-        for _ in 0..SOCKETS {
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
-            socket.connect(("127.0.0.1", port))?;
-            socket.set_nonblocking(true)?;
-            for _ in 0..IN_FLIGHT {
-                socket.send(&[1; 56])?;
-            }
-            sockets.push(socket);
-        }
-        let (start, cpu) = (Instant::now(), worker_cpu()?);
-        while start.elapsed() < RUN {
-            for socket in &sockets {
-                while socket.recv(&mut [0; 512]).is_ok() {
-                    socket.send(&[1; 56])?;
-                }
-            }
-        }
-        let cpu = worker_cpu()?.saturating_sub(cpu);
+        let cpu = Cpu::of("udp-");
+        ask_datagrams(server.local().port())?;
         let totals = server.counters().totals();
-        let answered = totals.answered.max(1) as f64;
-        println!(
-            "{listen:12} {:6.0} thousand a second, {:.2} us CPU a query, {:.1} a batch",
-            answered / RUN.as_secs_f64() / 1e3,
-            cpu.as_secs_f64() * 1e6 / answered,
-            totals.received as f64 / totals.batches.max(1) as f64,
-        );
+        print(&format!("UDP {listen}"), cpu.spent()?, totals.answered);
         server.stop();
+    }
+    stream()
+}
+
+fn stream() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("streams")
+        .enable_all()
+        .build()?;
+    let counters = StreamCounters::default();
+    let listener = runtime.block_on(async { tcp::bind(SocketAddr::from(([127, 0, 0, 1], 0))) })?;
+    let local = listener.local_addr()?;
+    let server = Server {
+        answerer: Null,
+        limits: StreamLimits::default(),
+        counters: counters.clone(),
+    };
+    runtime.spawn(tcp::serve(listener, server, std::future::pending()));
+    let cpu = Cpu::of("streams");
+    ask_streams(|| TcpStream::connect(local))?;
+    print(
+        "TCP, 16 pipelined",
+        cpu.spent()?,
+        counters.totals().answered,
+    );
+    Ok(())
+}
+
+fn print(what: &str, cpu: Duration, answered: u64) {
+    let answered = answered.max(1) as f64;
+    println!(
+        "{what:20} {:6.0} thousand a second, {:.3} us CPU a query",
+        answered / RUN.as_secs_f64() / 1e3,
+        cpu.as_secs_f64() * 1e6 / answered,
+    );
+}
+
+fn ask_datagrams(port: u16) -> io::Result<()> {
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.connect(("127.0.0.1", port))?;
+        socket.set_nonblocking(true)?;
+        for _ in 0..IN_FLIGHT {
+            socket.send(&QUERY)?;
+        }
+        sockets.push(socket);
+    }
+    let start = Instant::now();
+    while start.elapsed() < RUN {
+        for socket in &sockets {
+            while socket.recv(&mut [0; 512]).is_ok() {
+                socket.send(&QUERY)?;
+            }
+        }
     }
     Ok(())
 }
 
-/// Run time of the worker threads, from the scheduler.
-fn worker_cpu() -> io::Result<Duration> {
+/// Keeps every connection's pipeline half full or fuller.
+fn ask_streams<S: Read + Write>(connect: impl Fn() -> io::Result<S>) -> io::Result<()> {
+    let half: Vec<u8> = [&[0, QUERY.len() as u8], &QUERY[..]]
+        .concat()
+        .repeat(PIPELINED / 2);
+    let mut answers = vec![0; PIPELINED / 2 * (2 + QUERY.len() + 111)];
+    let mut connections = Vec::new();
+    for _ in 0..SOCKETS {
+        let mut connection = connect()?;
+        connection.write_all(&half)?;
+        connection.write_all(&half)?;
+        connections.push(connection);
+    }
+    let start = Instant::now();
+    while start.elapsed() < RUN {
+        for connection in &mut connections {
+            connection.read_exact(&mut answers)?;
+            connection.write_all(&half)?;
+        }
+    }
+    Ok(())
+}
+
+/// Run time of the threads whose names begin so, from the scheduler.
+struct Cpu {
+    threads: &'static str,
+    before: Duration,
+}
+
+impl Cpu {
+    fn of(threads: &'static str) -> Self {
+        let before = cpu(threads).unwrap_or_default();
+        Self { threads, before }
+    }
+
+    fn spent(&self) -> io::Result<Duration> {
+        Ok(cpu(self.threads)?.saturating_sub(self.before))
+    }
+}
+
+fn cpu(threads: &str) -> io::Result<Duration> {
     let mut total = 0;
     for task in fs::read_dir("/proc/self/task")? {
         let path = task?.path();
-        if fs::read_to_string(path.join("comm"))?.starts_with("udp-") {
+        if fs::read_to_string(path.join("comm"))?.starts_with(threads) {
             let times = fs::read_to_string(path.join("schedstat"))?;
             total += times
                 .split(' ')

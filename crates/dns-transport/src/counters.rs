@@ -86,11 +86,11 @@ impl UdpReader {
 }
 
 /// Connections are spread over this many cells, so that busy ones seldom share a cache line.
-const TCP_CELLS: usize = 16;
+const CELLS: usize = 16;
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct TcpCell {
+pub(crate) struct StreamCell {
     pub(crate) queries: Counter,
     pub(crate) answered: Counter,
     pub(crate) closed: Counter,
@@ -98,11 +98,11 @@ pub(crate) struct TcpCell {
     pub(crate) malformed: Counter,
 }
 
-/// Counters of a TCP listener: made by the caller, who may read them while it runs.
+/// Counters of a listener for connections: made by the caller, who may read them while it runs.
 #[derive(Debug, Clone, Default)]
-pub struct TcpCounters {
+pub struct StreamCounters {
     pub(crate) accept: Arc<AcceptCounters>,
-    cells: Arc<[TcpCell; TCP_CELLS]>,
+    cells: Arc<[StreamCell; CELLS]>,
 }
 
 /// Written by the accept loop alone.
@@ -110,17 +110,17 @@ pub struct TcpCounters {
 #[repr(align(128))]
 pub(crate) struct AcceptCounters {
     pub(crate) accepted: Counter,
-    pub(crate) turned_away: Counter,
+    pub(crate) evicted: Counter,
     pub(crate) failed: Counter,
 }
 
-/// What a TCP listener did since its start.
+/// What a listener for connections did since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TcpTotals {
+pub struct StreamTotals {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections closed at once, because of a cap.
-    pub turned_away: u64,
+    /// Connections closed to make room for others, because of a cap.
+    pub evicted: u64,
     /// Failed accept calls.
     pub accept_failed: u64,
     /// Queries read.
@@ -135,18 +135,19 @@ pub struct TcpTotals {
     pub malformed: u64,
 }
 
-impl TcpCounters {
-    pub(crate) fn cell(&self, connection: u64) -> &TcpCell {
-        &self.cells[connection as usize % TCP_CELLS]
+impl StreamCounters {
+    pub(crate) fn cell(&self, connection: u64) -> &StreamCell {
+        &self.cells[connection as usize % CELLS]
     }
 
     /// The sum over all connections.
-    pub fn totals(&self) -> TcpTotals {
-        let sum =
-            |field: fn(&TcpCell) -> &Counter| self.cells.iter().map(|one| field(one).read()).sum();
-        TcpTotals {
+    pub fn totals(&self) -> StreamTotals {
+        let sum = |field: fn(&StreamCell) -> &Counter| {
+            self.cells.iter().map(|one| field(one).read()).sum()
+        };
+        StreamTotals {
             accepted: self.accept.accepted.read(),
-            turned_away: self.accept.turned_away.read(),
+            evicted: self.accept.evicted.read(),
             accept_failed: self.accept.failed.read(),
             queries: sum(|one| &one.queries),
             answered: sum(|one| &one.answered),

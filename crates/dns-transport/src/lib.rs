@@ -9,14 +9,19 @@
 
 #![deny(unsafe_code)]
 
+mod accept;
 mod batch;
 pub mod counters;
+mod framed;
 pub mod pair;
+mod seats;
 pub mod tcp;
 pub mod udp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+pub use accept::{Server, StreamLimits};
 
 /// Makes workers; shared by all sockets.
 pub trait Answerer: Send + Sync + 'static {

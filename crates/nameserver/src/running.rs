@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::Router;
-use dns_transport::{counters::TcpCounters, pair, tcp, udp};
+use dns_transport::{Server, StreamLimits, counters::StreamCounters, pair, tcp, udp};
 use prometheus::Registry;
 use service::shutdown::{self, Shutdown, Trigger};
 use service::{admin, watch::POLL_INTERVAL};
@@ -62,15 +62,19 @@ impl Starting {
         };
         for address in addresses {
             let (handle, listener) = pair::bind(*address, workers, door)?;
-            let counters = TcpCounters::default();
+            let counters = StreamCounters::default();
             door.traffic.follow(handle.counters(), counters.clone());
             server.dns.push(handle.local());
             server.udp.push(handle);
-            let (door, ending) = (door.clone(), server.ending.clone());
+            let tcp = Server {
+                answerer: door.clone(),
+                limits: StreamLimits::default(),
+                counters,
+            };
+            let ending = server.ending.clone();
             server.task("DNS over TCP", async move {
                 let until = async move { ending.wait().await };
-                let limits = tcp::TcpLimits::default();
-                Ok(tcp::serve(listener, door, limits, counters, until).await?)
+                Ok(tcp::serve(listener, tcp, until).await?)
             });
         }
         Ok(server)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dns_engine::{Rcode, Summary};
 use dns_transport::Arrival;
-use dns_transport::counters::{TcpCounters, TcpTotals, UdpReader, UdpTotals};
+use dns_transport::counters::{StreamCounters, StreamTotals, UdpReader, UdpTotals};
 use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily};
 
@@ -44,7 +44,7 @@ pub struct Traffic {
     requests: Counts<REQUESTS>,
     responses: Counts<{ RCODES.len() + 1 }>,
     events: Counts<{ Event::COUNT }>,
-    listeners: Mutex<Vec<(UdpReader, TcpCounters)>>,
+    listeners: Mutex<Vec<(UdpReader, StreamCounters)>>,
 }
 
 /// What else there is to count about a query.
@@ -104,7 +104,7 @@ impl Traffic {
     }
 
     /// Shows what these listeners count by themselves.
-    pub fn follow(&self, udp: UdpReader, tcp: TcpCounters) {
+    pub fn follow(&self, udp: UdpReader, tcp: StreamCounters) {
         let listeners = self.listeners.lock();
         listeners
             .unwrap_or_else(PoisonError::into_inner)
@@ -181,14 +181,14 @@ impl Traffic {
         let udp: Vec<_> = listeners.iter().map(|(udp, _)| udp.totals()).collect();
         let tcp: Vec<_> = listeners.iter().map(|(_, tcp)| tcp.totals()).collect();
         let udp_sum = |field: fn(&UdpTotals) -> u64| udp.iter().map(field).sum();
-        let tcp_sum = |field: fn(&TcpTotals) -> u64| tcp.iter().map(field).sum();
+        let tcp_sum = |field: fn(&StreamTotals) -> u64| tcp.iter().map(field).sum();
         let causes = [
             ("udp", "refused_port", udp_sum(|udp| udp.refused_port)),
             ("udp", "oversized", udp_sum(|udp| udp.oversized)),
             ("udp", "send_failed", udp_sum(|udp| udp.send_failed)),
             ("udp", "receive_failed", udp_sum(|udp| udp.receive_failed)),
             ("udp", "panics", udp_sum(|udp| udp.panics)),
-            ("tcp", "turned_away", tcp_sum(|tcp| tcp.turned_away)),
+            ("tcp", "evicted", tcp_sum(|tcp| tcp.evicted)),
             ("tcp", "accept_failed", tcp_sum(|tcp| tcp.accept_failed)),
             ("tcp", "timed_out", tcp_sum(|tcp| tcp.timed_out)),
             ("tcp", "malformed", tcp_sum(|tcp| tcp.malformed)),

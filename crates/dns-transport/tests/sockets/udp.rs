@@ -1,15 +1,12 @@
 //! UDP workers through real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use common::Echo;
 use dns_transport::udp::{self, UdpHandle};
+
+use crate::echo::Echo;
 
 const LOOPBACK: &str = "127.0.0.1:0";
 

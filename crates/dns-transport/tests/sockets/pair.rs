@@ -1,13 +1,10 @@
 //! UDP and TCP bound together.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-mod common;
-
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use common::Echo;
 use dns_transport::pair;
+
+use crate::echo::Echo;
 
 fn bind(listen: &str) -> std::io::Result<SocketAddr> {
     let (udp, tcp) = pair::bind(listen.parse().unwrap(), 1, &Echo::default())?;

@@ -1,0 +1,10 @@
+//! The transports through their public doors, with real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod echo;
+mod overload;
+mod pair;
+mod running;
+mod tcp;
+mod udp;
