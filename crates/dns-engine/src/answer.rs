@@ -1,25 +1,17 @@
 //! What the answer holds: the tailor first, then the zone (RFC 1034 §4.3.2).
 
+use crate::dnssec::{Held, Place};
 use crate::name::{self, NameBuffer};
 use crate::rcode::Rcode;
 use crate::rdata;
+use crate::reply::Reply;
 use crate::rrset::RrSet;
 use crate::rtype;
 use crate::snapshot::Snapshot;
 use crate::tailor::{Client, Question, Tailored, Verdict};
-use crate::writer::{Full, Owner, Section, Writer};
+use crate::writer::{Full, Owner, Section};
 use crate::zone::{Found, Node, Zone};
 use crate::zones::Zones;
-
-/// An answer in the making.
-pub(crate) struct Reply<'b> {
-    pub(crate) writer: Writer<'b>,
-    pub(crate) rcode: Rcode,
-    pub(crate) authoritative: bool,
-    pub(crate) truncated: bool,
-    pub(crate) scope: u8,
-    pub(crate) tailored: bool,
-}
 
 /// Aliases followed in one answer; longer chains in a zone file are refused.
 pub(crate) const CHAIN_MAX: usize = 8;
@@ -32,19 +24,22 @@ const ANY_DATA: &[u8] = b"\x07RFC8482\0";
 const HOSTS_MAX: usize = 32;
 
 /// Fills the reply for a lower-cased name and a type of class IN.
-pub(crate) fn answer(
-    snapshot: &Snapshot,
+pub(crate) fn answer<'b>(
+    snapshot: &'b Snapshot,
     name: &[u8],
     rtype: u16,
     client: &Client,
     tailored: &mut Tailored,
     chain: &mut Chain,
-    reply: &mut Reply<'_>,
+    reply: &mut Reply<'b>,
 ) {
     let Some(zone) = zone_of(&snapshot.zones, name, rtype) else {
         reply.rcode = Rcode::REFUSED;
         return;
     };
+    if let Some(signing) = &snapshot.signing {
+        reply.begin_signing(signing, zone.origin(), rtype);
+    }
     let question = Question { name, rtype };
     tailored.reset(rtype);
     let verdict = match name {
@@ -54,27 +49,27 @@ pub(crate) fn answer(
     reply.scope = tailored.scope();
     reply.tailored = verdict != Verdict::Zone;
     reply.authoritative = true;
+    let at = Place {
+        section: Section::Answer,
+        owner: Owner::Question,
+        name,
+    };
+    let mut lookup = Lookup {
+        snapshot,
+        zone,
+        rtype,
+        client,
+        tailored,
+        reply,
+    };
     let written = match verdict {
-        Verdict::Zone => {
-            let mut lookup = Lookup {
-                snapshot,
-                zone,
-                rtype,
-                client,
-                tailored,
-                reply,
-            };
-            lookup.follow(name, chain)
-        }
-        Verdict::Answer if rtype == rtype::ANY => any(reply),
-        Verdict::Answer if tailored.count() > 0 => {
-            let count = tailored.count();
-            reply.writer.composed(tailored.finished(), count)
-        }
-        Verdict::Answer | Verdict::NoData => negative(zone, Rcode::NOERROR, reply),
-        Verdict::NxDomain => negative(zone, Rcode::NXDOMAIN, reply),
-        Verdict::Refused => turn_down(Rcode::REFUSED, reply),
-        Verdict::ServFail => turn_down(Rcode::SERVFAIL, reply),
+        Verdict::Zone => lookup.follow(at, chain),
+        Verdict::Answer if rtype == rtype::ANY => any(lookup.reply, at),
+        Verdict::Answer if lookup.tailored.count() > 0 => lookup.tailored_records(at),
+        Verdict::Answer | Verdict::NoData => lookup.no_data(None, at),
+        Verdict::NxDomain => lookup.no_name(at),
+        Verdict::Refused => turn_down(Rcode::REFUSED, lookup.reply),
+        Verdict::ServFail => turn_down(Rcode::SERVFAIL, lookup.reply),
     };
     if written.is_err() {
         // Nothing of a cut answer is worth caching: the client comes back over TCP (RFC 2181 §9).
@@ -100,21 +95,11 @@ fn turn_down(rcode: Rcode, reply: &mut Reply<'_>) -> Result<(), Full> {
     Ok(())
 }
 
-/// NXDOMAIN or NODATA with the SOA record that says how long it holds (RFC 2308 §3).
-fn negative(zone: &Zone, rcode: Rcode, reply: &mut Reply<'_>) -> Result<(), Full> {
-    reply.rcode = rcode;
-    reply.writer.negative(zone.negative_soa())
-}
-
 /// The minimal answer to ANY (RFC 8482 §4.2).
-fn any(reply: &mut Reply<'_>) -> Result<(), Full> {
-    reply.writer.record(
-        Section::Answer,
-        Owner::Question,
-        rtype::HINFO,
-        ANY_TTL,
-        ANY_DATA,
-    )
+fn any(reply: &mut Reply<'_>, at: Place<'_>) -> Result<(), Full> {
+    let writer = &mut reply.writer;
+    writer.record(at.section, at.owner, rtype::HINFO, ANY_TTL, ANY_DATA)?;
+    reply.sign(at, rtype::HINFO, ANY_TTL, std::iter::once(ANY_DATA))
 }
 
 /// The hosts whose addresses go along with an RRset, each once.
@@ -157,42 +142,40 @@ struct Lookup<'a, 'b> {
 }
 
 impl<'a> Lookup<'a, '_> {
-    fn follow(&mut self, qname: &[u8], chain: &mut Chain) -> Result<(), Full> {
+    fn follow(&mut self, at: Place<'_>, chain: &mut Chain) -> Result<(), Full> {
         let Chain {
             shown,
             lowered,
             next,
         } = chain;
-        let mut goes_on = self.step(qname, Owner::Question, next)?;
+        let mut goes_on = self.step(at, next)?;
         for _ in 0..CHAIN_MAX {
             if !goes_on {
                 return Ok(());
             }
             shown.set(next.as_slice());
-            lowered.set(next.as_slice());
-            lowered.lower();
-            if self.ends_at(lowered.as_slice()) {
+            let at = Place::new(Section::Answer, shown.as_slice(), lowered);
+            if self.ends_at(at.name) {
                 return Ok(());
             }
-            goes_on = self.step(lowered.as_slice(), Owner::Name(shown.as_slice()), next)?;
+            goes_on = self.step(at, next)?;
         }
         Ok(())
     }
 
-    /// Writes what the zone knows about a lower-cased name, shown as `owner`; true if that is an alias
-    /// to follow, whose target is then in `next`.
-    fn step(&mut self, name: &[u8], owner: Owner<'_>, next: &mut NameBuffer) -> Result<bool, Full> {
-        match self.zone.find(name) {
-            Found::Missing => negative(self.zone, Rcode::NXDOMAIN, self.reply)?,
-            Found::Delegated(cut) => self.refer(cut, name, owner)?,
-            Found::Renamed(node, set) => return self.rename(node, set, name, owner, next),
+    /// Writes what the zone knows about a name; true if that is an alias to follow, whose target is then in `next`.
+    fn step(&mut self, at: Place<'_>, next: &mut NameBuffer) -> Result<bool, Full> {
+        match self.zone.find(at.name) {
+            Found::Missing => self.no_name(at)?,
+            Found::Delegated(cut) => self.refer(cut, at)?,
+            Found::Renamed(node, set) => return self.rename(node, set, at, next),
             Found::Node(node) => match node.rrset(rtype::CNAME) {
-                Some(set) if self.rtype != rtype::CNAME => {
-                    self.write_set(owner, set)?;
+                Some(set) if self.rtype != rtype::CNAME && !self.is_shadowed(at.name) => {
+                    self.reply.rrset(at, set)?;
                     next.set(set.rdatas().next().unwrap_or_default());
                     return Ok(self.rtype != rtype::ANY);
                 }
-                _ => self.finish(node, owner)?,
+                _ => self.finish(node, at)?,
             },
         }
         Ok(false)
@@ -203,18 +186,20 @@ impl<'a> Lookup<'a, '_> {
         &mut self,
         node: &Node,
         set: &RrSet,
-        name: &[u8],
-        owner: Owner<'_>,
+        at: Place<'_>,
         next: &mut NameBuffer,
     ) -> Result<bool, Full> {
-        self.write_set(Owner::Name(node.owner()), set)?;
-        let front = name.len().saturating_sub(node.owner().len());
-        if !next.join(&name[..front], set.rdatas().next().unwrap_or_default()) {
+        let mut lowered = NameBuffer::new();
+        self.reply
+            .rrset(Place::new(at.section, node.owner(), &mut lowered), set)?;
+        let front = at.name.len().saturating_sub(node.owner().len());
+        if !next.join(&at.name[..front], set.rdatas().next().unwrap_or_default()) {
             self.reply.rcode = Rcode::YXDOMAIN;
             return Ok(false);
         }
+        // The alias follows from the DNAME, which is signed (RFC 6672 §5.3.1).
         let (writer, alias) = (&mut self.reply.writer, next.as_slice());
-        writer.record(Section::Answer, owner, rtype::CNAME, set.ttl, alias)?;
+        writer.record(at.section, at.owner, rtype::CNAME, set.ttl, alias)?;
         Ok(!matches!(self.rtype, rtype::CNAME | rtype::ANY))
     }
 
@@ -236,21 +221,52 @@ impl<'a> Lookup<'a, '_> {
             || self.tailored.scope() > 0
     }
 
-    fn write_set(&mut self, owner: Owner<'_>, set: &RrSet) -> Result<(), Full> {
-        self.reply
-            .writer
-            .rrset(Section::Answer, owner, set, set.ttl)
+    /// The records of the tailor.
+    fn tailored_records(&mut self, at: Place<'_>) -> Result<(), Full> {
+        let (reply, tailored) = (&mut *self.reply, &mut *self.tailored);
+        let count = tailored.count();
+        reply.writer.composed(tailored.finished(), count)?;
+        reply.sign(at, self.rtype, tailored.ttl(), tailored.rdatas())
+    }
+
+    /// The name exists, as this node of the zone or by the tailor alone, but not with the type.
+    fn no_data(&mut self, node: Option<&'a Node>, at: Place<'_>) -> Result<(), Full> {
+        let (snapshot, zone) = (self.snapshot, self.zone);
+        let held = || {
+            let node = node.or_else(|| match zone.find(at.name) {
+                Found::Node(node) => Some(node),
+                _ => None,
+            });
+            Held::Name(node, snapshot.tailor.types(at.name))
+        };
+        self.reply.negative(zone, at, self.rtype, true, held)
+    }
+
+    /// There is no such name.
+    fn no_name(&mut self, at: Place<'_>) -> Result<(), Full> {
+        let held = || Held::Nothing;
+        self.reply.negative(self.zone, at, self.rtype, false, held)
+    }
+
+    /// True if the records asked for come from the keys, or are made for the answer, whatever the zone has.
+    fn is_shadowed(&self, name: &[u8]) -> bool {
+        let signer = self.reply.signer.as_ref();
+        signer.is_some_and(|signer| signer.shadows(name, self.rtype))
     }
 
     /// The end of the chain: records of the type asked, or the word that there are none.
-    fn finish(&mut self, node: &'a Node, owner: Owner<'_>) -> Result<(), Full> {
+    fn finish(&mut self, node: &'a Node, at: Place<'_>) -> Result<(), Full> {
         if self.rtype == rtype::ANY && !node.rrsets().is_empty() {
-            return any(self.reply);
+            return any(self.reply, at);
         }
-        let Some(set) = node.rrset(self.rtype) else {
-            return negative(self.zone, Rcode::NOERROR, self.reply);
+        let set = match &self.reply.signer {
+            Some(signer) if signer.shadows(at.name, self.rtype) => signer.of_keys(self.rtype),
+            _ => node.rrset(self.rtype),
         };
-        self.write_set(owner, set)?;
+        let Some(set) = set else {
+            return self.no_data(Some(node), at);
+        };
+        self.reply.rrset(at, set)?;
         for host in hosts(set) {
             self.add_addresses(host, Zone::authoritative);
         }
@@ -258,14 +274,15 @@ impl<'a> Lookup<'a, '_> {
     }
 
     /// A referral (RFC 1034 §4.3.2 step 3b); DS at the cut is still ours.
-    fn refer(&mut self, cut: &'a Node, name: &[u8], owner: Owner<'_>) -> Result<(), Full> {
-        if self.rtype == rtype::DS && name.eq_ignore_ascii_case(cut.owner()) {
+    fn refer(&mut self, cut: &'a Node, at: Place<'_>) -> Result<(), Full> {
+        if self.rtype == rtype::DS && at.name.eq_ignore_ascii_case(cut.owner()) {
+            let held = || Held::Cut(cut);
             return match cut.rrset(rtype::DS) {
-                Some(set) => self.write_set(owner, set),
-                None => negative(self.zone, Rcode::NOERROR, self.reply),
+                Some(set) => self.reply.rrset(at, set),
+                None => self.reply.negative(self.zone, at, self.rtype, true, held),
             };
         }
-        if !matches!(owner, Owner::Question) {
+        if !matches!(at.owner, Owner::Question) {
             // The alias is the answer; where it leads is another server's to say.
             return Ok(());
         }
@@ -277,6 +294,7 @@ impl<'a> Lookup<'a, '_> {
         self.reply
             .writer
             .rrset(Section::Authority, owner, servers, servers.ttl)?;
+        self.prove_delegation(cut)?;
         for server in hosts(servers) {
             let fits = self.add_addresses(server, Zone::exact);
             // Without glue inside the delegated zone nobody gets there: it is required (RFC 9471 §3).
@@ -285,6 +303,20 @@ impl<'a> Lookup<'a, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Adds the DS records of a delegation, or the proof that it has none (RFC 4035 §3.1.4).
+    fn prove_delegation(&mut self, cut: &'a Node) -> Result<(), Full> {
+        let Some(signer) = self.reply.signer.as_mut().filter(|signer| signer.signs()) else {
+            return Ok(());
+        };
+        let mut lowered = NameBuffer::new();
+        let at = Place::new(Section::Authority, cut.owner(), &mut lowered);
+        let (ttl, held) = (self.zone.negative_ttl(), Held::Cut(cut));
+        match cut.rrset(rtype::DS) {
+            Some(set) => self.reply.rrset(at, set),
+            None => signer.deny(&mut self.reply.writer, at, held, None, ttl),
+        }
     }
 
     /// Adds the addresses of a host in this zone; false if they do not fit whole.
@@ -297,9 +329,8 @@ impl<'a> Lookup<'a, '_> {
             return true;
         }
         let mut lowered = NameBuffer::new();
-        lowered.set(host);
-        lowered.lower();
-        let Some(node) = node_of(self.zone, lowered.as_slice()) else {
+        let at = Place::new(Section::Additional, host, &mut lowered);
+        let Some(node) = node_of(self.zone, at.name) else {
             return true;
         };
         let addresses = [rtype::A, rtype::AAAA]
@@ -307,12 +338,12 @@ impl<'a> Lookup<'a, '_> {
             .filter_map(|rtype| node.rrset(rtype));
         let mut fits = true;
         for set in addresses {
-            let owner = Owner::Name(host);
-            fits &= self
-                .reply
-                .writer
-                .rrset(Section::Additional, owner, set, set.ttl)
-                .is_ok();
+            fits &= if node.is_glue() {
+                let writer = &mut self.reply.writer;
+                writer.rrset(at.section, at.owner, set, set.ttl).is_ok()
+            } else {
+                self.reply.rrset_if_it_fits(at, set)
+            };
         }
         fits
     }

@@ -38,6 +38,8 @@ impl Header {
 /// The OPT record of the answer (RFC 6891 §6.1): its room is set aside before anything else is written.
 pub(crate) struct Opt<'s> {
     pub(crate) edns: Edns,
+    /// The answer is such that the flag CO means something (RFC 9824 §5.1).
+    pub(crate) compact_ok: bool,
     pub(crate) nsid: Option<&'s [u8]>,
 }
 
@@ -70,7 +72,7 @@ impl Opt<'_> {
         put(&[
             (rcode.0 >> 4) as u8,
             0,
-            u8::from(self.edns.dnssec_ok) << 7,
+            u8::from(self.edns.dnssec_ok) << 7 | u8::from(self.compact_ok) << 6,
             0,
         ]);
         put(&((self.length() - 11) as u16).to_be_bytes());

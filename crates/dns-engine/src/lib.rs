@@ -9,6 +9,7 @@
 //! [`Snapshot`] is built aside and swapped whole; [`Scratch`] belongs to one worker.
 
 mod answer;
+pub mod dnssec;
 mod envelope;
 mod hash;
 mod meta;
@@ -16,6 +17,7 @@ pub mod name;
 mod negative;
 mod rcode;
 pub mod rdata;
+mod reply;
 mod request;
 mod respond;
 mod rrset;
@@ -34,6 +36,6 @@ pub use respond::{DropReason, Outcome, respond};
 pub use rrset::RrSet;
 pub use scratch::{Scratch, Summary};
 pub use snapshot::{Identity, Limits, PLAIN_PAYLOAD, Snapshot, UDP_PAYLOAD};
-pub use tailor::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, ZonesOnly};
+pub use tailor::{Client, ClientSubnet, Question, Tailor, Tailored, Types, Verdict, ZonesOnly};
 pub use zone::{Node, Zone};
 pub use zones::Zones;

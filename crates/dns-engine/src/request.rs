@@ -31,6 +31,7 @@ pub(crate) struct Asked {
 pub(crate) struct Edns {
     pub(crate) payload: u16,
     pub(crate) dnssec_ok: bool,
+    pub(crate) compact_ok: bool,
     pub(crate) nsid: bool,
     pub(crate) subnet: Option<Subnet>,
 }
@@ -119,6 +120,7 @@ impl Request {
         let edns = self.edns.get_or_insert_default();
         edns.payload = record.class;
         edns.dnssec_ok = record.ttl & 0x8000 != 0;
+        edns.compact_ok = record.ttl & 0x4000 != 0;
         if record.ttl >> 16 & 0xFF != 0 {
             // The options of an unknown version are not ours to read (RFC 6891 §6.1.3).
             self.fault = Some(Rcode::BADVERS);

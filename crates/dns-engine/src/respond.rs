@@ -1,8 +1,10 @@
 //! The one door: query bytes in, response bytes out, the same for every transport.
 
-use crate::answer::{self, Reply};
+use crate::answer;
+use crate::dnssec::Wish;
 use crate::envelope::{Header, Opt};
 use crate::meta::{Meta, Transport};
+use crate::reply::Reply;
 use crate::request::{self, Asked, HEADER, Request};
 use crate::scratch::{Scratch, Summary};
 use crate::snapshot::{Limits, NSID_MAX, PLAIN_PAYLOAD, Snapshot};
@@ -60,8 +62,9 @@ pub fn respond(
         .nsid
         .as_deref()
         .filter(|_| request.edns.is_some_and(|edns| edns.nsid));
-    let opt = request.edns.map(|edns| Opt {
+    let mut opt = request.edns.map(|edns| Opt {
         edns,
+        compact_ok: false,
         nsid: nsid.map(|id| &id[..id.len().min(NSID_MAX)]),
     });
     let limit = size_limit(&request, &snapshot.limits, meta.transport).min(out.len());
@@ -73,6 +76,14 @@ pub fn respond(
         truncated: false,
         scope: 0,
         tailored: false,
+        wish: Wish {
+            dnssec_ok: request.edns.is_some_and(|edns| edns.dnssec_ok),
+            compact_ok: request.edns.is_some_and(|edns| edns.compact_ok),
+            datagram: meta.transport.is_datagram(),
+            now: meta.now,
+        },
+        bench: Some(&mut scratch.bench),
+        signer: None,
     };
     match (request.fault, request.question) {
         (Some(fault), _) => reply.rcode = fault,
@@ -105,6 +116,7 @@ pub fn respond(
         truncated: reply.truncated,
     };
     let (length, counts) = (reply.writer.length(), reply.writer.counts());
+    let signed = reply.signer.is_some();
     let (rcode, authoritative, truncated, scope) = (
         reply.rcode,
         reply.authoritative,
@@ -112,6 +124,9 @@ pub fn respond(
         reply.scope,
     );
 
+    if let Some(opt) = &mut opt {
+        opt.compact_ok = opt.edns.compact_ok && signed;
+    }
     let header = Header {
         rcode,
         authoritative,

@@ -15,6 +15,28 @@ pub struct RrSet {
 }
 
 impl RrSet {
+    /// The records of one type that are not in a zone file, in the order given; `None` without any, and if they are
+    /// more than a message holds.
+    pub fn new(
+        rtype: u16,
+        ttl: u32,
+        rdatas: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Option<Self> {
+        let (mut data, mut count) = (Vec::new(), 0_u16);
+        for rdata in rdatas {
+            let rdata = rdata.as_ref();
+            data.extend(u16::try_from(rdata.len()).ok()?.to_be_bytes());
+            data.extend_from_slice(rdata);
+            count = count.checked_add(1)?;
+        }
+        (count > 0).then(|| Self {
+            rtype,
+            ttl,
+            count,
+            data: data.into(),
+        })
+    }
+
     /// The data of each record, names uncompressed.
     pub fn rdatas(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.data[..];

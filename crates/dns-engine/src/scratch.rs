@@ -1,6 +1,7 @@
 //! What one worker keeps from query to query: buffers, and the facts about its last answer.
 
 use crate::answer::Chain;
+use crate::dnssec::Bench;
 use crate::name::NameBuffer;
 use crate::rcode::Rcode;
 use crate::tailor::Tailored;
@@ -12,6 +13,7 @@ pub struct Scratch {
     pub(crate) chain: Chain,
     pub(crate) tailored: Tailored,
     pub(crate) suffixes: Suffixes,
+    pub(crate) bench: Bench,
     pub(crate) summary: Summary,
 }
 
@@ -29,6 +31,7 @@ impl Scratch {
             chain: Chain::new(),
             tailored: Tailored::new(),
             suffixes: Suffixes::new(),
+            bench: Bench::new(),
             summary: Summary::default(),
         }
     }

@@ -1,5 +1,8 @@
 //! Everything an answer is made from.
 
+use std::sync::Arc;
+
+use crate::dnssec::Signing;
 use crate::tailor::{Tailor, ZonesOnly};
 use crate::zones::Zones;
 
@@ -20,6 +23,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// What the server says about itself; nothing by default.
     pub identity: Identity,
+    /// Which zones are signed; none by default.
+    pub signing: Option<Arc<Signing>>,
 }
 
 impl Snapshot {
@@ -30,6 +35,7 @@ impl Snapshot {
             tailor: Box::new(tailor),
             limits: Limits::default(),
             identity: Identity::default(),
+            signing: None,
         }
     }
 

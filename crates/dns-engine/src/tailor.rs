@@ -15,6 +15,34 @@ pub trait Tailor: Send + Sync {
     /// Decides and, for [`Verdict::Answer`], fills in records. Whatever the verdict, a scope that was
     /// set is sent, so a `Zone` verdict that depended on the client must set it too.
     fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict;
+
+    /// Which types a name (lower-cased wire form) has because of this tailor, for a proof that it has no others
+    /// (RFC 9824 §3.2). It has to be true for every client, as validators may take the proof for all of them
+    /// (RFC 8198); a type that only some clients get counts as one that is there.
+    fn types(&self, _name: &[u8]) -> Types {
+        Types::Zone
+    }
+}
+
+/// The types of a name, as far as a tailor has a say in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Types {
+    /// What the zone has.
+    Zone,
+    /// These beside what the zone has.
+    Beside(&'static [u16]),
+    /// These, whatever the zone has.
+    Alone(&'static [u16]),
+}
+
+impl Types {
+    /// Those that come from the tailor.
+    pub(crate) fn listed(self) -> &'static [u16] {
+        match self {
+            Self::Zone => &[],
+            Self::Beside(types) | Self::Alone(types) => types,
+        }
+    }
 }
 
 /// For a tailor that others look at as well.

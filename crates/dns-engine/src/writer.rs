@@ -170,6 +170,13 @@ impl<'b> Writer<'b> {
         Ok(())
     }
 
+    /// Puts octets in the place of the last ones written.
+    pub(crate) fn overwrite_end(&mut self, octets: &[u8]) {
+        if let Some(start) = self.at.checked_sub(octets.len()) {
+            self.out[start..self.at].copy_from_slice(octets);
+        }
+    }
+
     /// Takes records that were composed elsewhere, with owner pointers to the question.
     pub(crate) fn composed(&mut self, records: &[u8], count: u16) -> Result<(), Full> {
         self.put(records)?;

@@ -42,6 +42,16 @@ impl Node {
         &self.rrsets
     }
 
+    /// True for what lies at or below a delegation: the zone does not speak for it, but for NS and DS at the cut.
+    pub(crate) fn is_glue(&self) -> bool {
+        self.cut != Cut::None
+    }
+
+    /// True for a delegation point.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut == Cut::At
+    }
+
     /// The RRset of one type.
     pub fn rrset(&self, rtype: u16) -> Option<&RrSet> {
         self.rrsets.iter().find(|set| set.rtype == rtype)
@@ -142,6 +152,11 @@ impl Zone {
     /// Every name of the zone with its records, in no order; empty non-terminals left out.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(|node| !node.rrsets.is_empty())
+    }
+
+    /// Every name with records that is not below a delegation, in no order.
+    pub(crate) fn authoritative_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes().filter(|node| node.cut != Cut::Below)
     }
 
     /// The owner of the delegation at or above `name` (lower-cased), if one covers it.

@@ -7,15 +7,18 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod common;
+mod verifiers;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::Ipv4Addr;
 
 use common::{Query, example_with, meta};
+use dns_engine::dnssec::Algorithm;
 use dns_engine::{
-    Client, Outcome, Question, Scratch, Tailor, Tailored, Transport, Verdict, respond,
+    Client, Outcome, Question, Scratch, Snapshot, Tailor, Tailored, Transport, Verdict, respond,
 };
+use verifiers::sign;
 
 thread_local! {
     /// Per thread, so that the test harness does not disturb the count.
@@ -71,7 +74,20 @@ impl Tailor for Tokens {
 
 #[test]
 fn warm_queries_allocate_nothing() {
-    let snapshot = example_with(Tokens);
+    check(&example_with(Tokens), 0);
+}
+
+/// Signatures are made once; then they come from the cache.
+#[test]
+fn warm_queries_for_signed_answers_allocate_nothing() {
+    check(
+        &sign(example_with(Tokens), Algorithm::EcdsaP256Sha256),
+        0x8000,
+    );
+}
+
+/// Asks for everything, with these EDNS flags where there is EDNS.
+fn check(snapshot: &Snapshot, flags: u32) {
     let names = [
         "mail.example",
         "example",
@@ -93,8 +109,9 @@ fn warm_queries_allocate_nothing() {
         for qtype in ["A", "SRV", "NS", "MX", "SOA", "ANY", "DS", "TXT", "OPT"] {
             let query = Query::new(qname, qtype);
             queries.push(query.wire());
-            queries.push(query.clone().edns(1232).wire());
-            queries.push(query.subnet(&[0, 1, 24, 0, 198, 51, 100]).wire());
+            queries.push(query.clone().edns_flags(flags).wire());
+            let subnet = query.subnet(&[0, 1, 24, 0, 198, 51, 100]);
+            queries.push(subnet.edns_flags(flags).wire());
         }
     }
     let mut scratch = Scratch::new();
@@ -103,7 +120,7 @@ fn warm_queries_allocate_nothing() {
         let mut sent = 0;
         for query in &queries {
             for transport in [Transport::Udp, Transport::Tcp] {
-                let outcome = respond(&snapshot, query, &meta(transport), &mut scratch, &mut out);
+                let outcome = respond(snapshot, query, &meta(transport), &mut scratch, &mut out);
                 sent += usize::from(matches!(outcome, Outcome::Send(_)));
             }
         }

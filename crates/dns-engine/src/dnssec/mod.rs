@@ -1,0 +1,30 @@
+//! DNSSEC on line (RFC 4033-4035): answers are signed when they are asked for, so that those made for one
+//! client are signed like all others, and denials are compact (RFC 9824).
+//!
+//! ```text
+//! answer ─ signer ─┬─ schedule: which keys sign now
+//!                  ├─ rrsig, canonical, denial: the octets to sign
+//!                  └─ signatures ─┬─ cache: made before?
+//!                                 └─ budget, key: make it
+//! ```
+//! A query without DO passes all this by.
+
+mod algorithm;
+mod budget;
+mod cache;
+mod canonical;
+mod denial;
+mod key;
+mod rrsig;
+mod schedule;
+mod signatures;
+mod signer;
+mod signing;
+
+pub use algorithm::{Algorithm, SIGNATURE_LENGTH};
+pub use key::{Key, KeyError, Role, key_tag};
+pub use rrsig::Validity;
+pub use schedule::{DsTiming, ScheduleError, Scheduled, State, Timing, ZoneKeys};
+pub use signatures::{Signatures, SigningCounts, SigningLimits};
+pub(crate) use signer::{Bench, Held, Place, Signer, Wish};
+pub use signing::{Signing, Warmed};
