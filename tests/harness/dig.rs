@@ -19,6 +19,8 @@ pub struct Answer {
     pub authority: Vec<Record>,
     /// Additional section, OPT left out.
     pub additional: Vec<Record>,
+    /// EDNS options but the client subnet, as dig has them: `NSID: 61 62 ("ab")`.
+    pub options: Vec<String>,
     /// Whatever dig found odd about the message.
     pub warnings: Vec<String>,
     /// All that it printed, for failing tests.
@@ -88,6 +90,9 @@ pub fn dig(server: SocketAddr, arguments: &[&str]) -> Answer {
     read(&String::from_utf8_lossy(&output.stdout))
 }
 
+/// The line above EDNS and its options.
+const OPTIONS: &str = ";; OPT PSEUDOSECTION:";
+
 fn read(text: &str) -> Answer {
     let mut read = Answer {
         text: text.to_owned(),
@@ -108,6 +113,10 @@ fn read(text: &str) -> Answer {
             read.subnet = Some(rest.to_owned());
         } else if let Some(rest) = line.strip_prefix("; EDNS: ") {
             read.edns = Some(rest.to_owned());
+        } else if let Some(option) = line.strip_prefix("; ").filter(|_| section == OPTIONS) {
+            read.options.push(option.to_owned());
+        } else if line == OPTIONS {
+            section = OPTIONS;
         } else if let Some(name) = line
             .strip_prefix(";; ")
             .and_then(|l| l.strip_suffix(" SECTION:"))
@@ -150,14 +159,17 @@ mod tests {
         let read = read(
             ";; ->>HEADER<<- opcode: QUERY, status: NOERROR, id: 1\n\
              ;; flags: qr aa; QUERY: 1, ANSWER: 1, AUTHORITY: 0, ADDITIONAL: 1\n\
+             ;; OPT PSEUDOSECTION:\n\
              ; EDNS: version: 0, flags:; udp: 1232\n\
              ; CLIENT-SUBNET: 198.51.100.0/24/22\n\
+             ; NSID: 61 62 (\"ab\")\n\
              ;; QUESTION SECTION:\n;a.example.\t\tIN\tA\n\n\
              ;; ANSWER SECTION:\na.example.\t30\tIN\tA\t192.0.2.1\n\n\
              ;; Query time: 0 msec\n",
         );
         assert_eq!((read.status.as_str(), read.scope()), ("NOERROR", Some(22)));
         assert_eq!(read.data("A"), ["192.0.2.1"]);
+        assert_eq!(read.options, ["NSID: 61 62 (\"ab\")"]);
         assert!(read.has("aa") && !read.has("tc") && read.warnings.is_empty());
     }
 }

@@ -1,0 +1,7 @@
+//! What the tests of conformance share: both name servers over plain zones, `dig` as the client, and every answer
+//! read by two decoders that know nothing of each other or of us.
+
+pub mod case;
+pub mod decode;
+pub mod site;
+pub mod tap;
