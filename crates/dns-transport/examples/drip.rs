@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use dns_transport::counters::StreamCounters;
-use dns_transport::{Answerer, Arrival, Reply, Server, StreamLimits, Worker, pair, tcp};
+use dns_transport::proxy::Trusted;
+use dns_transport::{Answerer, Arrival, Reply, Server, Worker, pair, tcp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::{sleep, timeout};
@@ -45,14 +45,15 @@ async fn main() -> io::Result<()> {
     let mut arguments = env::args().skip(1);
     let drips: u32 = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(500);
     let one_source = arguments.next().is_some();
-    let (udp, listener) = pair::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1, &Echo)?;
+    let (udp, listener) = pair::bind(
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+        1,
+        &Trusted::default(),
+        &Echo,
+    )?;
     let to = udp.local();
-    let counters = StreamCounters::default();
-    let server = Server {
-        answerer: Echo,
-        limits: StreamLimits::default(),
-        counters: counters.clone(),
-    };
+    let server = Server::new(Echo);
+    let counters = server.counters.clone();
     tokio::spawn(tcp::serve(listener, server, std::future::pending()));
 
     println!("alone:           {}", measure(to).await?);

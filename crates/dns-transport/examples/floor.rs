@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use dns_transport::counters::StreamCounters;
-use dns_transport::{Answerer, Arrival, Reply, Server, StreamLimits, Worker, tcp, udp};
+use dns_transport::proxy::Trusted;
+use dns_transport::{Answerer, Arrival, Reply, Server, Worker, tcp, udp};
 
 /// Answers with the query and 111 octets more, as an SRV answer of three records would be long.
 struct Null;
@@ -39,7 +39,12 @@ const RUN: Duration = Duration::from_secs(3);
 
 fn main() -> io::Result<()> {
     for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
-        let server = udp::spawn(listen.parse().map_err(io::Error::other)?, 1, &Null)?;
+        let server = udp::spawn(
+            listen.parse().map_err(io::Error::other)?,
+            1,
+            &Trusted::default(),
+            &Null,
+        )?;
         let cpu = Cpu::of("udp-");
         ask_datagrams(server.local().port())?;
         let totals = server.counters().totals();
@@ -55,14 +60,10 @@ fn stream() -> io::Result<()> {
         .thread_name("streams")
         .enable_all()
         .build()?;
-    let counters = StreamCounters::default();
     let listener = runtime.block_on(async { tcp::bind(SocketAddr::from(([127, 0, 0, 1], 0))) })?;
     let local = listener.local_addr()?;
-    let server = Server {
-        answerer: Null,
-        limits: StreamLimits::default(),
-        counters: counters.clone(),
-    };
+    let server = Server::new(Null);
+    let counters = server.counters.clone();
     runtime.spawn(tcp::serve(listener, server, std::future::pending()));
     let cpu = Cpu::of("streams");
     ask_streams(|| TcpStream::connect(local))?;

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::counters::{StreamCell, StreamCounters};
+use crate::counters::{AcceptCounters, StreamCell, StreamCounters};
+use crate::proxy::{self, Trusted};
 use crate::seats::{Seat, Seats};
 use crate::{Answerer, Arrival, Transport};
 
@@ -53,8 +54,22 @@ pub struct Server<A> {
     pub answerer: A,
     /// Caps and deadlines.
     pub limits: StreamLimits,
+    /// Balancers in front of it.
+    pub trusted: Trusted,
     /// Made by the caller, who may read them while the listener runs.
     pub counters: StreamCounters,
+}
+
+impl<A> Server<A> {
+    /// With default limits, nothing in front, and counters of its own.
+    pub fn new(answerer: A) -> Self {
+        Self {
+            answerer,
+            limits: StreamLimits::default(),
+            trusted: Trusted::default(),
+            counters: StreamCounters::default(),
+        }
+    }
 }
 
 /// One accepted connection, apart from its octets.
@@ -68,6 +83,22 @@ pub(crate) struct Guest<W> {
     pub(crate) closing: watch::Receiver<bool>,
 }
 
+impl<W> Guest<W> {
+    /// Reads from a balancer who its client is.
+    async fn be_introduced(&mut self, stream: &mut TcpStream) -> Result<(), End> {
+        let header = timeout(self.limits.message, proxy::read(stream)).await;
+        let header = header.map_err(|_| End::TimedOut)?;
+        let header = header.map_err(|_| End::Unproxied)?;
+        if let Some(route) = header.route {
+            self.arrival.source = route.source;
+            self.arrival.local = route.destination;
+        }
+        let evicted = self.seat.claim(self.arrival.source.ip());
+        self.tally.accept().evicted.add_shared(u64::from(evicted));
+        Ok(())
+    }
+}
+
 /// Why a conversation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -77,6 +108,8 @@ pub(crate) enum End {
     TimedOut,
     /// The client sent what gets no answer; on a stream there is no point in reading on.
     Malformed,
+    /// A balancer did not say whose connection it is.
+    Unproxied,
 }
 
 /// The counters of one connection. Dropping it counts the connection as closed, however it ended: also by a panic of
@@ -91,11 +124,16 @@ impl Tally {
         self.counters.cell(self.number)
     }
 
+    fn accept(&self) -> &AcceptCounters {
+        &self.counters.accept
+    }
+
     pub(crate) fn end(&self, end: End) {
         match end {
             End::Closed => {}
             End::TimedOut => self.counters().timed_out.add_shared(1),
             End::Malformed => self.counters().malformed.add_shared(1),
+            End::Unproxied => self.counters().unproxied.add_shared(1),
         }
     }
 }
@@ -121,11 +159,12 @@ pub(crate) async fn serve<A: Answerer, C: Future<Output = ()> + Send + 'static>(
     server: Server<A>,
     transport: Transport,
     shutdown: impl Future<Output = ()> + Send,
-    converse: impl Fn(TcpStream, Guest<A::Worker>) -> C + Send,
+    converse: impl Fn(TcpStream, Guest<A::Worker>) -> C + Clone + Send + 'static,
 ) -> io::Result<()> {
     let Server {
         answerer,
         limits,
+        trusted,
         counters,
     } = server;
     let local = listener.local_addr()?;
@@ -162,8 +201,9 @@ pub(crate) async fn serve<A: Answerer, C: Future<Output = ()> + Send + 'static>(
         counters.accept.accepted.add(1);
         number += 1;
         let (seat, evicted) = seats.take();
-        let evicted = usize::from(evicted) + usize::from(seat.claim(source.ip()));
-        counters.accept.evicted.add(evicted);
+        let is_proxy = trusted.contains(source.ip());
+        let evicted = u64::from(evicted) + u64::from(!is_proxy && seat.claim(source.ip()));
+        counters.accept.evicted.add_shared(evicted);
         // Without this, a small last segment waits for the client's delayed acknowledgement: 40 ms.
         let _ = stream.set_nodelay(true);
         let arrival = Arrival {
@@ -184,7 +224,14 @@ pub(crate) async fn serve<A: Answerer, C: Future<Output = ()> + Send + 'static>(
             },
             closing: closed.clone(),
         };
-        let task = connections.spawn(converse(stream, guest));
+        let converse = converse.clone();
+        let task = connections.spawn(async move {
+            let (mut stream, mut guest) = (stream, guest);
+            if is_proxy && let Err(end) = guest.be_introduced(&mut stream).await {
+                return guest.tally.end(end);
+            }
+            converse(stream, guest).await;
+        });
         Seat::attach(&seats, place, task);
     }
     drop(listener);
@@ -209,7 +256,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 fn make_room(seats: &Seats, counters: &StreamCounters) -> Duration {
     let wanted = seats.taken().div_ceil(EVICTED_OF);
     let evicted = (0..wanted).take_while(|_| seats.evict()).count();
-    counters.accept.evicted.add(evicted);
+    counters.accept.evicted.add_shared(evicted as u64);
     if evicted > 0 {
         EVICTION_PAUSE
     } else {

@@ -158,6 +158,11 @@ impl Batch {
         };
     }
 
+    /// Answers lined up.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Sends what is queued without ever waiting; returns how many the kernel did not take.
     pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
         let (mut done, mut failed) = (0, 0);

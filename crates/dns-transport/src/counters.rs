@@ -32,7 +32,8 @@ pub(crate) struct UdpCounters {
     pub(crate) received: Counter,
     pub(crate) answered: Counter,
     pub(crate) silent: Counter,
-    pub(crate) refused_port: Counter,
+    pub(crate) refused_source: Counter,
+    pub(crate) unproxied: Counter,
     pub(crate) oversized: Counter,
     pub(crate) send_failed: Counter,
     pub(crate) receive_failed: Counter,
@@ -50,8 +51,10 @@ pub struct UdpTotals {
     pub answered: u64,
     /// Queries the answerer said nothing to.
     pub silent: u64,
-    /// Datagrams from ports that are no clients.
-    pub refused_port: u64,
+    /// Datagrams from ports that are no clients, or from our own address.
+    pub refused_source: u64,
+    /// Datagrams of a balancer that did not say whose they are.
+    pub unproxied: u64,
     /// Datagrams larger than any query.
     pub oversized: u64,
     /// Answers the kernel did not take.
@@ -60,6 +63,20 @@ pub struct UdpTotals {
     pub receive_failed: u64,
     /// Panics of the answerer; each cost one batch.
     pub panics: u64,
+}
+
+impl UdpTotals {
+    /// What was lost or refused, by cause, as a metric shows it.
+    pub fn causes(&self) -> [(&'static str, u64); 6] {
+        [
+            ("refused_source", self.refused_source),
+            ("unproxied", self.unproxied),
+            ("oversized", self.oversized),
+            ("send_failed", self.send_failed),
+            ("receive_failed", self.receive_failed),
+            ("panics", self.panics),
+        ]
+    }
 }
 
 /// Reads the counters of a UDP listener; cheap to clone, for a metrics collector.
@@ -76,7 +93,8 @@ impl UdpReader {
             received: sum(|one| &one.received),
             answered: sum(|one| &one.answered),
             silent: sum(|one| &one.silent),
-            refused_port: sum(|one| &one.refused_port),
+            refused_source: sum(|one| &one.refused_source),
+            unproxied: sum(|one| &one.unproxied),
             oversized: sum(|one| &one.oversized),
             send_failed: sum(|one| &one.send_failed),
             receive_failed: sum(|one| &one.receive_failed),
@@ -96,6 +114,7 @@ pub(crate) struct StreamCell {
     pub(crate) closed: Counter,
     pub(crate) timed_out: Counter,
     pub(crate) malformed: Counter,
+    pub(crate) unproxied: Counter,
 }
 
 /// Counters of a listener for connections: made by the caller, who may read them while it runs.
@@ -105,7 +124,7 @@ pub struct StreamCounters {
     cells: Arc<[StreamCell; CELLS]>,
 }
 
-/// Written by the accept loop alone.
+/// Written by the accept loop, which `evicted` is not alone in.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct AcceptCounters {
@@ -133,6 +152,21 @@ pub struct StreamTotals {
     pub timed_out: u64,
     /// Of these, as the peer sent what is no query.
     pub malformed: u64,
+    /// Of these, as a balancer did not say whose they are.
+    pub unproxied: u64,
+}
+
+impl StreamTotals {
+    /// Connections that were refused or ended by the server, by cause, as a metric shows it.
+    pub fn causes(&self) -> [(&'static str, u64); 5] {
+        [
+            ("evicted", self.evicted),
+            ("accept_failed", self.accept_failed),
+            ("timed_out", self.timed_out),
+            ("malformed", self.malformed),
+            ("unproxied", self.unproxied),
+        ]
+    }
 }
 
 impl StreamCounters {
@@ -154,6 +188,7 @@ impl StreamCounters {
             closed: sum(|one| &one.closed),
             timed_out: sum(|one| &one.timed_out),
             malformed: sum(|one| &one.malformed),
+            unproxied: sum(|one| &one.unproxied),
         }
     }
 }

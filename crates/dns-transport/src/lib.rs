@@ -14,6 +14,7 @@ mod batch;
 pub mod counters;
 mod framed;
 pub mod pair;
+pub mod proxy;
 mod seats;
 pub mod tcp;
 pub mod udp;

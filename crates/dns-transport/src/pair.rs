@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+use crate::proxy::Trusted;
 use crate::udp::{self, UdpHandle};
 use crate::{Answerer, tcp};
 
@@ -19,12 +20,13 @@ const PORT_TRIES: usize = 20;
 pub fn bind<A: Answerer>(
     listen: SocketAddr,
     workers: usize,
+    trusted: &Trusted,
     answerer: &A,
 ) -> io::Result<(UdpHandle, TcpListener)> {
     let mut tries = if listen.port() == 0 { PORT_TRIES } else { 1 };
     loop {
-        let handle =
-            udp::spawn(listen, workers, answerer).map_err(|error| named("UDP", listen, &error))?;
+        let handle = udp::spawn(listen, workers, trusted, answerer)
+            .map_err(|error| named("UDP", listen, &error))?;
         match tcp::bind(handle.local()) {
             Ok(listener) => return Ok((handle, listener)),
             Err(error) if tries <= 1 => return Err(named("TCP", listen, &error)),

@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::batch::{self, Batch};
 use crate::counters::{UdpCounters, UdpReader};
+use crate::proxy::{self, Trusted};
 use crate::{Answerer, Arrival, Reply, Transport, Worker};
 
 /// Receive buffer asked for: the default of about 200 KiB holds 190 queries, 10 ms at 20,000 a second.
@@ -84,6 +85,7 @@ impl Drop for UdpHandle {
 pub fn spawn<A: Answerer>(
     listen: SocketAddr,
     workers: usize,
+    trusted: &Trusted,
     answerer: &A,
 ) -> io::Result<UdpHandle> {
     let workers = workers.max(1);
@@ -111,6 +113,7 @@ pub fn spawn<A: Answerer>(
             counters: Arc::clone(&handle.counters),
             index,
             local,
+            trusted: trusted.clone(),
         };
         let builder = thread::Builder::new().name(format!("udp-{index}"));
         handle
@@ -153,6 +156,7 @@ struct Run<W> {
     counters: Arc<[UdpCounters]>,
     index: usize,
     local: SocketAddr,
+    trusted: Trusted,
 }
 
 impl<W: Worker> Run<W> {
@@ -198,53 +202,98 @@ impl<W: Worker> Run<W> {
     /// Answers one batch; true if it held nothing but the marks of a socket that was shut down.
     fn serve_batch(&mut self, batch: &mut Batch, count: usize, socket: BorrowedFd<'_>) -> bool {
         self.worker.begin_batch();
-        let (mut received, mut refused, mut oversized, mut answered) = (0, 0, 0, 0);
+        let mut seen = Seen::default();
         for index in 0..count {
             let slot = batch.slot(index);
-            let Some(source) = slot.source else { continue };
-            received += 1;
-            if is_no_client(source.port()) {
-                refused += 1;
-                continue;
-            }
-            if slot.cut {
-                oversized += 1;
-                continue;
-            }
+            let Some(peer) = slot.source else { continue };
+            seen.received += 1;
             let local = slot
                 .local
                 .map_or(self.local, |ip| SocketAddr::new(ip, self.local.port()));
-            let from = Arrival {
-                source,
+            if is_no_client(peer, local) {
+                seen.refused += 1;
+                continue;
+            }
+            if slot.cut {
+                seen.oversized += 1;
+                continue;
+            }
+            let mut from = Arrival {
+                source: peer,
                 local,
                 transport: Transport::Udp,
             };
-            if let Reply::Send(length) = self.worker.answer(slot.query, &from, slot.answer) {
-                batch.queue(index, length);
-                answered += 1;
+            let mut query = slot.query;
+            if self.trusted.contains(peer.ip()) {
+                let Ok(header) = proxy::parse(query) else {
+                    seen.unproxied += 1;
+                    continue;
+                };
+                query = &query[header.length..];
+                if let Some(route) = header.route {
+                    (from.source, from.local) = (route.source, route.destination);
+                }
+            }
+            match self.worker.answer(query, &from, slot.answer) {
+                Reply::Send(length) => batch.queue(index, length),
+                Reply::Silent | Reply::Stream(_) => seen.silent += 1,
             }
         }
-        if received == 0 {
+        if seen.received == 0 {
             return true;
         }
-        let failed = batch.send(socket);
+        let (queued, failed) = (batch.queued(), batch.send(socket));
         let counters = self.counters();
         counters.batches.add(1);
-        counters.received.add(received);
-        counters.refused_port.add(refused);
-        counters.oversized.add(oversized);
-        counters
-            .silent
-            .add(received - refused - oversized - answered);
-        counters.answered.add(answered - failed);
+        counters.received.add(seen.received);
+        counters.refused_source.add(seen.refused);
+        counters.oversized.add(seen.oversized);
+        counters.unproxied.add(seen.unproxied);
+        counters.silent.add(seen.silent);
+        counters.answered.add(queued - failed);
         counters.send_failed.add(failed);
         false
     }
 }
 
-/// Ports that no resolver asks from: 0 cannot be answered, and the others belong to services that answer
-/// anything, so that a forged query would set two servers talking for ever (echo, daytime, quote,
-/// chargen, time). Other low ports stay: resolvers use 53, and address translators may use any.
-fn is_no_client(port: u16) -> bool {
-    matches!(port, 0 | 7 | 13 | 17 | 19 | 37)
+/// What one batch held.
+#[derive(Default)]
+struct Seen {
+    received: usize,
+    refused: usize,
+    oversized: usize,
+    unproxied: usize,
+    silent: usize,
+}
+
+/// Sources that a forged query would set talking with us for ever: ourselves, and services that answer anything (echo,
+/// daytime, quote, chargen, time). Port 0 cannot be answered. Other low ports stay: resolvers use 53, and address
+/// translators may use any.
+fn is_no_client(peer: SocketAddr, local: SocketAddr) -> bool {
+    peer == local || matches!(peer.port(), 0 | 7 | 13 | 17 | 19 | 37)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_and_ourselves_are_no_clients() {
+        let local = "192.0.2.1:53".parse().unwrap();
+        for (peer, expected) in [
+            ("192.0.2.1:53", true),
+            ("192.0.2.2:53", false),
+            ("192.0.2.1:54", false),
+            ("198.51.100.1:7", true),
+            ("198.51.100.1:0", true),
+            ("[2001:db8::1]:19", true),
+            ("[2001:db8::1]:1024", false),
+        ] {
+            assert_eq!(
+                is_no_client(peer.parse().unwrap(), local),
+                expected,
+                "{peer}"
+            );
+        }
+    }
 }

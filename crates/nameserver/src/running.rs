@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::Router;
-use dns_transport::{Server, StreamLimits, counters::StreamCounters, pair, tcp, udp};
+use dns_transport::{Server, pair, proxy::Trusted, tcp, udp};
 use prometheus::Registry;
 use service::shutdown::{self, Shutdown, Trigger};
 use service::{admin, watch::POLL_INTERVAL};
@@ -61,16 +61,11 @@ impl Starting {
             ending,
         };
         for address in addresses {
-            let (handle, listener) = pair::bind(*address, workers, door)?;
-            let counters = StreamCounters::default();
-            door.traffic.follow(handle.counters(), counters.clone());
+            let (handle, listener) = pair::bind(*address, workers, &Trusted::default(), door)?;
+            let tcp = Server::new(door.clone());
+            door.traffic.follow(handle.counters(), tcp.counters.clone());
             server.dns.push(handle.local());
             server.udp.push(handle);
-            let tcp = Server {
-                answerer: door.clone(),
-                limits: StreamLimits::default(),
-                counters,
-            };
             let ending = server.ending.clone();
             server.task("DNS over TCP", async move {
                 let until = async move { ending.wait().await };

@@ -1,11 +1,12 @@
 //! DNS traffic, counted by the threads that answer and shown to Prometheus: the same names and labels in both programs.
 //! Labels are of small, fixed sets and never tell a client.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dns_engine::{Rcode, Summary};
 use dns_transport::Arrival;
-use dns_transport::counters::{StreamCounters, StreamTotals, UdpReader, UdpTotals};
+use dns_transport::counters::{StreamCounters, UdpReader};
 use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily};
 
@@ -178,26 +179,23 @@ impl Traffic {
     fn transport(&self) -> Vec<Metric> {
         let listeners = self.listeners.lock();
         let listeners = listeners.unwrap_or_else(PoisonError::into_inner);
-        let udp: Vec<_> = listeners.iter().map(|(udp, _)| udp.totals()).collect();
-        let tcp: Vec<_> = listeners.iter().map(|(_, tcp)| tcp.totals()).collect();
-        let udp_sum = |field: fn(&UdpTotals) -> u64| udp.iter().map(field).sum();
-        let tcp_sum = |field: fn(&StreamTotals) -> u64| tcp.iter().map(field).sum();
-        let causes = [
-            ("udp", "refused_port", udp_sum(|udp| udp.refused_port)),
-            ("udp", "oversized", udp_sum(|udp| udp.oversized)),
-            ("udp", "send_failed", udp_sum(|udp| udp.send_failed)),
-            ("udp", "receive_failed", udp_sum(|udp| udp.receive_failed)),
-            ("udp", "panics", udp_sum(|udp| udp.panics)),
-            ("tcp", "evicted", tcp_sum(|tcp| tcp.evicted)),
-            ("tcp", "accept_failed", tcp_sum(|tcp| tcp.accept_failed)),
-            ("tcp", "timed_out", tcp_sum(|tcp| tcp.timed_out)),
-            ("tcp", "malformed", tcp_sum(|tcp| tcp.malformed)),
-        ];
-        let show = |(transport, cause, sum)| {
+        let totals = listeners
+            .iter()
+            .map(|(udp, tcp)| (udp.totals(), tcp.totals()));
+        let mut sums = BTreeMap::new();
+        // Every cause is shown from the start, so that its first increase is seen as one.
+        for (udp, tcp) in totals.chain([Default::default()]) {
+            let udp = udp.causes().map(|(cause, sum)| ("udp", cause, sum));
+            let tcp = tcp.causes().map(|(cause, sum)| ("tcp", cause, sum));
+            for (transport, cause, sum) in udp.into_iter().chain(tcp) {
+                *sums.entry((transport, cause)).or_default() += sum;
+            }
+        }
+        let show = |((transport, cause), sum)| {
             let labels = [("transport", transport), ("cause", cause)];
             sample(&labels, sum)
         };
-        causes.into_iter().map(show).collect()
+        sums.into_iter().map(show).collect()
     }
 }
 

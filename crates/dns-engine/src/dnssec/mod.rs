@@ -15,7 +15,6 @@ mod cache;
 mod canonical;
 mod denial;
 mod key;
-pub mod roll;
 mod rrsig;
 mod schedule;
 mod signatures;

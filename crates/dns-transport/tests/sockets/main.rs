@@ -5,6 +5,9 @@
 mod echo;
 mod overload;
 mod pair;
+mod proxy;
 mod running;
 mod tcp;
+mod telling;
+mod tools;
 mod udp;

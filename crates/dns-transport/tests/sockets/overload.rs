@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dns_transport::counters::StreamCounters;
+use dns_transport::proxy::Trusted;
 use dns_transport::{Server, StreamLimits, pair, tcp};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -110,13 +110,15 @@ fn a_server_without_free_descriptors_goes_on_serving() {
 #[tokio::test]
 #[ignore = "run by the test above in a process of its own"]
 async fn serve_until_the_input_ends() {
-    let (udp, listener) = pair::bind("127.0.0.1:0".parse().unwrap(), 1, &Echo::default()).unwrap();
-    let counters = StreamCounters::default();
-    let server = Server {
-        answerer: Echo::default(),
-        limits: StreamLimits::default(),
-        counters: counters.clone(),
-    };
+    let (udp, listener) = pair::bind(
+        "127.0.0.1:0".parse().unwrap(),
+        1,
+        &Trusted::default(),
+        &Echo::default(),
+    )
+    .unwrap();
+    let server = Server::new(Echo::default());
+    let counters = server.counters.clone();
     println!("\nserving {}", udp.local());
     let (end, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

@@ -3,11 +3,17 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use dns_transport::pair;
+use dns_transport::proxy::Trusted;
 
 use crate::echo::Echo;
 
 fn bind(listen: &str) -> std::io::Result<SocketAddr> {
-    let (udp, tcp) = pair::bind(listen.parse().unwrap(), 1, &Echo::default())?;
+    let (udp, tcp) = pair::bind(
+        listen.parse().unwrap(),
+        1,
+        &Trusted::default(),
+        &Echo::default(),
+    )?;
     assert_eq!(udp.local(), tcp.local_addr().unwrap());
     Ok(udp.local())
 }
@@ -35,7 +41,13 @@ async fn both_wildcards_share_a_port() {
         eprintln!("no IPv6 on this machine: not tested");
         return;
     }
-    let (v6, _listener) = pair::bind("[::]:0".parse().unwrap(), 1, &Echo::default()).unwrap();
+    let (v6, _listener) = pair::bind(
+        "[::]:0".parse().unwrap(),
+        1,
+        &Trusted::default(),
+        &Echo::default(),
+    )
+    .unwrap();
     let port = v6.local().port();
     assert_eq!(bind(&format!("0.0.0.0:{port}")).unwrap().port(), port);
 }

@@ -57,15 +57,12 @@ impl Running {
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
-        let counters = StreamCounters::default();
         let (stop, stopped) = oneshot::channel::<()>();
         let answerer = Echo::default();
         let streamed = Arc::clone(&answerer.streamed);
-        let server = Server {
-            answerer,
-            limits,
-            counters: counters.clone(),
-        };
+        let mut server = Server::new(answerer);
+        server.limits = limits;
+        let counters = server.counters.clone();
         let shutdown = Box::pin(async {
             let _ = stopped.await;
         });
@@ -132,4 +129,14 @@ pub(crate) async fn read_text(stream: &mut (impl AsyncRead + Unpin)) -> String {
 pub(crate) async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await;
     matches!(read.expect("closed in time"), Ok(0) | Err(_))
+}
+
+/// The same listener with another answerer.
+pub(crate) fn answered_by<A>(server: Server<Echo>, answerer: A) -> Server<A> {
+    Server {
+        answerer,
+        limits: server.limits,
+        trusted: server.trusted,
+        counters: server.counters,
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use dns_transport::proxy::Trusted;
 use dns_transport::udp::{self, UdpHandle};
 
 use crate::echo::Echo;
@@ -11,7 +13,13 @@ use crate::echo::Echo;
 const LOOPBACK: &str = "127.0.0.1:0";
 
 fn start(listen: &str, workers: usize) -> UdpHandle {
-    udp::spawn(listen.parse().unwrap(), workers, &Echo::default()).unwrap()
+    udp::spawn(
+        listen.parse().unwrap(),
+        workers,
+        &Trusted::default(),
+        &Echo::default(),
+    )
+    .unwrap()
 }
 
 /// A connected client, which takes answers only from the address it asked.
@@ -190,10 +198,56 @@ fn answers_what_had_arrived_before_the_stop() {
 }
 
 #[test]
+fn a_flood_does_not_hold_up_the_stop() {
+    let server = start(LOOPBACK, 2);
+    let (local, flooding) = (server.local(), AtomicBool::new(true));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let client = client(local);
+                while flooding.load(Relaxed) {
+                    let _ = client.send(b"silent");
+                }
+            });
+        }
+        let counters = server.counters();
+        while counters.totals().received < 10_000 {
+            std::thread::yield_now();
+        }
+        // Would not return, if it went on as long as something comes.
+        server.stop();
+        flooding.store(false, Relaxed);
+    });
+}
+
+#[test]
+fn a_service_that_answers_anything_is_not_talked_to() {
+    let Ok(chargen) = UdpSocket::bind("127.0.0.1:19") else {
+        eprintln!("port 19 is for administrators: not tested");
+        return;
+    };
+    let server = start(LOOPBACK, 1);
+    chargen.send_to(b"x", server.local()).unwrap();
+    assert_eq!(ask(&client(server.local()), b"y"), "y|127.0.0.1|udp");
+    let counters = server.counters();
+    server.stop();
+    let totals = counters.totals();
+    assert_eq!((totals.refused_source, totals.answered), (1, 1));
+}
+
+#[test]
 fn a_taken_address_is_an_error() {
     // Also if a server like this one has it, whose sockets share the address among themselves.
     let other = start(LOOPBACK, 2);
-    assert!(udp::spawn(other.local(), 1, &Echo::default()).is_err());
+    assert!(udp::spawn(other.local(), 1, &Trusted::default(), &Echo::default()).is_err());
     let taken = UdpSocket::bind(LOOPBACK).unwrap();
-    assert!(udp::spawn(taken.local_addr().unwrap(), 1, &Echo::default()).is_err());
+    assert!(
+        udp::spawn(
+            taken.local_addr().unwrap(),
+            1,
+            &Trusted::default(),
+            &Echo::default()
+        )
+        .is_err()
+    );
 }
