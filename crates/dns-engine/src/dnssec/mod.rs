@@ -15,6 +15,7 @@ mod cache;
 mod canonical;
 mod denial;
 mod key;
+pub mod roll;
 mod rrsig;
 mod schedule;
 mod signatures;
