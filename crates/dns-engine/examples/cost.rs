@@ -7,12 +7,17 @@
 )]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
+use dns_engine::dnssec::{
+    Algorithm, Key, Role, Scheduled, Signatures, Signing, SigningLimits, Timing, Validity, ZoneKeys,
+};
 use dns_engine::{
     Client, Meta, Question, Scratch, Snapshot, Tailor, Tailored, Transport, Verdict, Zones, name,
     respond, rtype, zonefile,
 };
+use ring::rand::SystemRandom;
 
 /// Three SRV records for one name, as the first level gives them.
 struct Routed;
@@ -54,29 +59,86 @@ fn main() {
             .insert(zonefile::parse("cost.zone", &text, None).unwrap())
             .is_ok()
     );
-    let snapshot = Snapshot::new(zones, Routed);
+    let mut snapshot = Snapshot::new(zones, Routed);
+    println!("unsigned");
+    measure_all(&snapshot, 0);
+    for algorithm in Algorithm::ALL {
+        let signatures = |cache_octets| {
+            let limits = SigningLimits {
+                cache_octets,
+                signatures_per_second: u32::MAX,
+            };
+            Arc::new(Signatures::new(limits, SystemRandom::new()))
+        };
+        let warm = signatures(64 << 20);
+        snapshot.signing = Some(signing(algorithm, &warm));
+        println!("signed with {algorithm}: without DO");
+        measure_all(&snapshot, 0);
+        println!("signed with {algorithm}: DO, signatures in the cache");
+        measure_all(&snapshot, DO);
+        let zone = snapshot.zones.iter().next().unwrap();
+        let cold = signatures(64 << 20);
+        let (signing, start) = (signing(algorithm, &cold), Instant::now());
+        let warmed = signing.warm(zone, [], 0);
+        let per_second = warmed.made as f64 / start.elapsed().as_secs_f64();
+        println!("made ahead: {per_second:7.0} signatures a second");
+        snapshot.signing = Some(self::signing(algorithm, &signatures(0)));
+        println!("signed with {algorithm}: DO, every signature made");
+        measure_all(&snapshot, DO);
+    }
+}
 
+/// EDNS flag DO.
+const DO: u8 = 0x80;
+
+fn signing(algorithm: Algorithm, signatures: &Arc<Signatures>) -> Arc<Signing> {
+    let random = SystemRandom::new();
+    let document = Key::generate(algorithm, &random).unwrap();
+    let key = Key::from_pkcs8(Role::Csk, algorithm, &document, &random).unwrap();
+    let keys = vec![Scheduled {
+        key,
+        timing: Timing::default(),
+    }];
+    let origin = name::parse("media.test.", None).unwrap();
+    let mut signing = Signing::new(Arc::clone(signatures));
+    signing.insert(ZoneKeys::new(&origin, keys, 3600, Validity::default()).unwrap());
+    Arc::new(signing)
+}
+
+fn measure_all(snapshot: &Snapshot, flags: u8) {
     let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100];
-    measure(&snapshot, "static SRV, 3 records", &[], |n| {
+    measure(snapshot, "static SRV, 3 records", flags, &[], |n| {
         format!("_rtsp._tcp.s{n}.media.test")
     });
-    measure(&snapshot, "tailored SRV, 3 records, ECS", &subnet, |n| {
-        format!("routed{n}.media.test")
-    });
-    measure(&snapshot, "no such name", &[], |n| {
+    measure(
+        snapshot,
+        "tailored SRV, 3 records, ECS",
+        flags,
+        &subnet,
+        |n| format!("routed{n}.media.test"),
+    );
+    measure(snapshot, "no such name", flags, &[], |n| {
         format!("x{n}.y.media.test")
     });
-    measure(&snapshot, "refused", &[], |n| format!("x{n}.other.test"));
+    measure(snapshot, "refused", flags, &[], |n| {
+        format!("x{n}.other.test")
+    });
 }
 
 /// Asks `NAMES` names over and over.
-fn measure(snapshot: &Snapshot, what: &str, options: &[u8], qname: impl Fn(usize) -> String) {
+fn measure(
+    snapshot: &Snapshot,
+    what: &str,
+    flags: u8,
+    options: &[u8],
+    qname: impl Fn(usize) -> String,
+) {
     let queries: Vec<Vec<u8>> = (0..NAMES)
         .map(|number| {
             let mut query = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
             query.extend(name::parse(&qname(number), Some(name::ROOT)).unwrap());
             query.extend([rtype::SRV.to_be_bytes(), [0, 1]].concat());
-            query.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, options.len() as u8]);
+            query.extend([0, 0, 41, 4, 208, 0, 0, flags, 0, 0, options.len() as u8]);
             query.extend(options);
             query
         })
@@ -110,5 +172,8 @@ fn measure(snapshot: &Snapshot, what: &str, options: &[u8], qname: impl Fn(usize
         let per_query = start.elapsed().as_secs_f64() * 1e9 / (NAMES * (rounds / 5)) as f64;
         best = best.min(per_query);
     }
-    println!("{what:32} {best:7.0} ns  rcode {}", scratch.summary().rcode);
+    println!(
+        "  {what:32} {best:7.0} ns  rcode {}",
+        scratch.summary().rcode
+    );
 }

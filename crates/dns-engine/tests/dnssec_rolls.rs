@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use common::{Query, example, meta};
 use dns_engine::dnssec::roll::{self, Planned, RollError, RollPolicy};
 use dns_engine::dnssec::{
-    Algorithm, DsTiming, Key, Role, Scheduled, Signatures, Signing, SigningLimits, State, Timing,
-    Validity, ZoneKeys,
+    Algorithm, DsTiming, Fault, Key, Role, Scheduled, Signatures, Signing, SigningLimits, State,
+    Timing, Validity, ZoneKeys, audit,
 };
 use dns_engine::{Outcome, Scratch, Snapshot, Transport, rtype};
 use proptest::prelude::*;
@@ -441,6 +441,56 @@ fn steps_that_come_too_early_or_make_no_sense_are_refused() {
     };
     let alone = roll::begin(&mut [csk], &[Role::Ksk], ALGORITHM, &policy, now).err();
     assert_eq!(alone, Some(RollError::AllAtOnce), "nobody would sign data");
+}
+
+#[test]
+fn faults_of_keys_are_found_before_validators_find_them() {
+    let policy = RollPolicy::default();
+    let mut world = World::new(policy);
+    let faults = |world: &World, now| audit(&world.zone_keys(), None, now);
+    assert_eq!(faults(&world, START), [Fault::NothingSigns]);
+    world.begin(&BOTH, ALGORITHM);
+    let tag = world.id(0).0;
+    assert_eq!(
+        faults(&world, START),
+        [],
+        "a first key waits until it may be submitted"
+    );
+    let submit = world.planned[0].timing.ds.submit.unwrap();
+    let awaited = Fault::DsAwaited { tag, since: submit };
+    assert_eq!(faults(&world, submit + 1), [awaited]);
+    roll::ds_seen(&mut world.planned, 0, &policy, submit + 2).unwrap();
+    assert_eq!(faults(&world, submit + 3), []);
+    world.planned[0].timing.ds = DsTiming::default();
+    assert_eq!(faults(&world, submit + 3), [Fault::NoDs { tag }]);
+    world.planned[0].timing.ds.seen = Some(submit);
+    let end = submit + 1000;
+    world.planned[1].timing.retire = Some(end);
+    assert_eq!(faults(&world, end - 1), [Fault::SigningEnds { at: end }]);
+    assert_eq!(faults(&world, end), [Fault::NothingSigns]);
+    world.planned[1].timing.retire = None;
+    world.planned[1].timing.remove = Some(end);
+    assert_eq!(faults(&world, end - 1), [Fault::ChainBreaks { at: end }]);
+    assert!(faults(&world, end).iter().all(Fault::is_error));
+}
+
+#[test]
+fn faults_of_a_zone_that_is_signed_here_are_found() {
+    let text = "$ORIGIN example.\n@ 60 SOA n.o. m.o. 1 2 3 4 5\n@ 60 NS n.o.\n\
+        @ 60 CDS 1 13 2 00\na 700000 A 192.0.2.1\n";
+    let zone = dns_engine::zonefile::parse("t", text, None).unwrap();
+    let keys = verifiers::pair("example", ALGORITHM);
+    let found: Vec<String> = audit(&keys, Some(&zone), START)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let ttl = "a TTL of 700000 s is longer than the 604800 s that a signature holds at least";
+    let [ds, too_long, cds] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(ds.contains("has no DS record"));
+    assert_eq!(too_long, ttl);
+    assert!(cds.starts_with("example. has a CDS"));
 }
 
 #[test]

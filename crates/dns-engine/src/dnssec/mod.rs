@@ -10,6 +10,7 @@
 //! A query without DO passes all this by.
 
 mod algorithm;
+mod audit;
 mod budget;
 mod cache;
 mod canonical;
@@ -23,9 +24,11 @@ mod signer;
 mod signing;
 
 pub use algorithm::{Algorithm, SIGNATURE_LENGTH};
+pub use audit::{Fault, audit};
 pub use key::{Key, KeyError, Role, key_tag};
 pub use rrsig::Validity;
 pub use schedule::{DsTiming, ScheduleError, Scheduled, State, Timing, ZoneKeys};
 pub use signatures::{Signatures, SigningCounts, SigningLimits};
 pub(crate) use signer::{Bench, Held, Place, Signer, Wish};
+pub(crate) use signing::is_shadowed;
 pub use signing::{Signing, Warmed};
