@@ -26,7 +26,7 @@ pub fn check(config_file: &Path) -> Report {
         Err(error) => return error.diagnostic.into(),
     };
     let mut report = Report::default();
-    nameserver::check::listen(config_file, &config.listen, &mut report);
+    config.settings().check(config_file, &mut report);
     let mut world = World::default();
     for (source, version) in Inputs::look(&config) {
         match version {

@@ -6,6 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nameserver::{
+    Settings,
+    dnstap::Dnstap,
+    settings::{self, Identity, Proxy, Tcp, UdpPayload},
+};
 use serde::Deserialize;
 use service::config::ConfigError;
 
@@ -19,6 +24,16 @@ pub struct Config {
     pub admin: SocketAddr,
     /// UDP threads for each address; 0 means one for each core.
     pub workers: usize,
+    /// Largest UDP answer in octets.
+    pub udp_payload: UdpPayload,
+    /// Caps and deadlines of connections.
+    pub tcp: Tcp,
+    /// Balancers in front of the server.
+    pub proxy: Proxy,
+    /// What the server says about itself.
+    pub identity: Identity,
+    /// Copies of queries and answers for a collector.
+    pub dnstap: Dnstap,
     /// Folder of zone files; every `*.zone` in it is served.
     pub zones: PathBuf,
     /// Which names are token services (TOML).
@@ -40,6 +55,11 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5301))],
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9301)),
             workers: 0,
+            udp_payload: UdpPayload::default(),
+            tcp: Tcp::default(),
+            proxy: Proxy::default(),
+            identity: Identity::default(),
+            dnstap: Dnstap::default(),
             zones: "zones".into(),
             services: "zones/services.toml".into(),
             releases: "run/releases".into(),
@@ -61,23 +81,30 @@ impl Config {
         Ok(config.beside(path))
     }
 
-    /// UDP threads for each address, with 0 resolved to the number of cores.
-    pub fn worker_count(&self) -> usize {
-        match self.workers {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            workers => workers,
+    /// What both levels have in common.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            listen: self.listen.clone(),
+            admin: self.admin,
+            workers: self.workers,
+            udp_payload: self.udp_payload,
+            tcp: self.tcp,
+            proxy: self.proxy.clone(),
+            identity: self.identity.clone(),
+            dnstap: self.dnstap.clone(),
         }
     }
 
     fn beside(mut self, file: &Path) -> Self {
-        for path in [
+        let files = [
             &mut self.zones,
             &mut self.services,
             &mut self.releases,
             &mut self.trusted_key,
             &mut self.state,
             &mut self.token_keys,
-        ] {
+        ];
+        for path in files.into_iter().chain(settings::paths(&mut self.dnstap)) {
             *path = service::config::beside(file, path);
         }
         self

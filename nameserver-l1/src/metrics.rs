@@ -7,7 +7,7 @@ use std::{
 };
 
 use nameserver::{
-    Counts, InForce, Reloads, Traffic,
+    Counts, InForce, Reloads,
     exposition::{self, counters, sample},
 };
 use prometheus::{IntGauge, Registry, proto::MetricFamily};
@@ -22,8 +22,6 @@ pub type ServiceCounts = Arc<Counts<REASONS>>;
 /// Everything counted, and the state of what is served.
 #[derive(Clone)]
 pub struct Metrics {
-    /// What both levels count.
-    pub traffic: Arc<Traffic>,
     /// The release being served.
     pub in_force: InForce,
     /// `signpost_services_misfit`.
@@ -78,7 +76,6 @@ impl Metrics {
     /// When a name is taken in the registry.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
-            traffic: Traffic::register(registry)?,
             in_force: InForce::register(registry)?,
             misfits: IntGauge::new(
                 "signpost_services_misfit",
@@ -151,7 +148,6 @@ mod tests {
             .encode_to_string(&registry.gather())
             .unwrap();
         for line in [
-            "signpost_dns_requests_total{type=\"SRV\",transport=\"tcp\",family=\"ipv4\"} 0",
             "signpost_map_generation 0",
             "signpost_reload_refused{source=\"zone\"} 2",
             "signpost_reload_total{result=\"refused\",source=\"zone\"} 2",

@@ -4,8 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use dns_engine::Snapshot;
-use nameserver::{Door, Running, Starting};
+use nameserver::{Door, Running, Shell};
 use service::{secret, shutdown::Shutdown};
 
 use crate::{
@@ -25,17 +24,17 @@ use crate::{
 /// When there is no address to listen on, or one cannot be bound.
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     let registry = service::metrics::registry("nameserver-l1");
+    let shell = Shell::new(config.settings(), &registry)?;
     let metrics = Metrics::register(&registry).context("metrics")?;
-    let mut follower = Follower::new(&config, metrics.clone());
+    let mut follower = Follower::new(&config, metrics, shell.door());
     follower.follow();
     // A start beside a bad release: the reader then has the one before.
     follower.follow();
 
-    let door = Door::new(Arc::clone(&follower.current), metrics.traffic);
-    let mut server = Starting::listen(&config.listen, config.worker_count(), &door, shutdown)?;
+    let mut server = shell.listen(shutdown)?;
     let routes = status::routes(Arc::clone(&follower.explainer));
     server.poll("following the files", move || follower.follow());
-    server.admin(config.admin, registry, routes)
+    server.admin(routes)
 }
 
 /// Follows the files and swaps what they lead to.
@@ -45,22 +44,23 @@ struct Follower {
     adoption: Adoption,
     metrics: Metrics,
     /// For queries.
-    current: Arc<ArcSwap<Snapshot>>,
+    door: Door,
     /// For a look at single decisions.
     explainer: Arc<ArcSwap<Explainer>>,
 }
 
 impl Follower {
     /// Nothing is read yet.
-    fn new(config: &Config, metrics: Metrics) -> Self {
+    fn new(config: &Config, metrics: Metrics, door: Door) -> Self {
         let adoption = Adoption::default();
         let (snapshot, explainer) = adoption.world().build(&metrics);
+        door.serve(snapshot);
         Self {
             inputs: Inputs::new(config),
             token_keys: config.token_keys.clone(),
             adoption,
             metrics,
-            current: Arc::new(ArcSwap::from_pointee(snapshot)),
+            door,
             explainer: Arc::new(ArcSwap::from_pointee(explainer)),
         }
     }
@@ -106,7 +106,7 @@ impl Follower {
         let (snapshot, explainer) = world.build(&self.metrics);
         let misfits = explainer.routing.services.iter();
         let misfits = misfits.filter(|service| !service.fits).count();
-        self.current.store(Arc::new(snapshot));
+        self.door.serve(snapshot);
         self.explainer.store(Arc::new(explainer));
         self.metrics.misfits.set(misfits as i64);
         if let Some(release) = &world.release {

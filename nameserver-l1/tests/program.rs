@@ -32,6 +32,14 @@ fn the_examples_in_the_repository_are_free_of_errors() {
 }
 
 #[test]
+fn what_the_example_shows_as_a_comment_is_read_when_it_is_none() {
+    let text = std::fs::read_to_string(repository("deploy/nameserver-l1.toml")).unwrap();
+    let text = nameserver::settings::uncommented(&text);
+    let config: nameserver_l1::Config = service::config::parse("l1.toml", &text).unwrap();
+    assert!(config.dnstap.socket.is_some(), "{text}");
+}
+
+#[test]
 fn check_reports_every_mistake_of_every_file_in_one_run() {
     let site = Site::new();
     let config = site.config_file();

@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nameserver::Settings;
+use nameserver::dnstap::Dnstap;
+use nameserver::settings::{self, Identity, Proxy, Tcp, UdpPayload};
 use serde::Deserialize;
 use service::config::ConfigError;
 
@@ -21,6 +24,16 @@ pub struct Config {
     pub admin: SocketAddr,
     /// UDP threads for each address; 0 means one for each core.
     pub workers: usize,
+    /// Largest UDP answer in octets.
+    pub udp_payload: UdpPayload,
+    /// Caps and deadlines of connections.
+    pub tcp: Tcp,
+    /// Balancers in front of the server.
+    pub proxy: Proxy,
+    /// What the server says about itself.
+    pub identity: Identity,
+    /// Copies of queries and answers for a collector.
+    pub dnstap: Dnstap,
     /// Zone files, or folders of `*.zone` files. Those that `services` names as token zones hold tokens.
     pub zones: Vec<PathBuf>,
     /// Which zones are token zones, their TTL, and the profile of each service (TOML).
@@ -64,6 +77,11 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5302))],
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9302)),
             workers: 0,
+            udp_payload: UdpPayload::default(),
+            tcp: Tcp::default(),
+            proxy: Proxy::default(),
+            identity: Identity::default(),
+            dnstap: Dnstap::default(),
             zones: vec!["zones".into()],
             services: "zones/services.toml".into(),
             releases: "run/releases".into(),
@@ -117,17 +135,24 @@ impl Config {
             &mut config.state,
             &mut config.token_keys,
         ];
-        for file in files.into_iter().chain(&mut config.zones) {
+        let files = files.into_iter().chain(&mut config.zones);
+        for file in files.chain(settings::paths(&mut config.dnstap)) {
             *file = service::config::beside(path, file);
         }
         Ok(config)
     }
 
-    /// UDP threads for each address, with 0 resolved to the number of cores.
-    pub fn worker_count(&self) -> usize {
-        match self.workers {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            workers => workers,
+    /// What both levels have in common.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            listen: self.listen.clone(),
+            admin: self.admin,
+            workers: self.workers,
+            udp_payload: self.udp_payload,
+            tcp: self.tcp,
+            proxy: self.proxy.clone(),
+            identity: self.identity.clone(),
+            dnstap: self.dnstap.clone(),
         }
     }
 
@@ -153,6 +178,14 @@ mod tests {
             config.zones
         );
         assert!(config.services.is_file());
+    }
+
+    #[test]
+    fn what_the_example_shows_as_a_comment_is_read_when_it_is_none() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nameserver-l2.toml");
+        let text = settings::uncommented(&std::fs::read_to_string(path).unwrap());
+        let config: Config = service::config::parse("l2.toml", &text).unwrap();
+        assert!(config.dnstap.socket.is_some(), "{text}");
     }
 
     #[test]

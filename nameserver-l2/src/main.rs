@@ -83,7 +83,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let report = match Config::load(&config) {
                 Ok(loaded) => {
                     let mut report = check::check(&loaded);
-                    nameserver::check::listen(&config, &loaded.listen, &mut report);
+                    loaded.settings().check(&config, &mut report);
                     report
                 }
                 Err(error) => error.diagnostic.into(),

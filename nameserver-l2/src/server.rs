@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use dns_engine::Snapshot;
-use nameserver::{Door, InForce, Reloads, Running, Starting, Traffic};
+use nameserver::{Door, InForce, Reloads, Running, Shell};
 use service::diagnostic::{Report, Severity};
 use service::{secret, shutdown::Shutdown};
 
@@ -24,7 +23,7 @@ use crate::view::View;
 /// When there is no address to listen on, or one cannot be bound.
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     let registry = service::metrics::registry("nameserver-l2");
-    let traffic = Traffic::register(&registry).context("metrics")?;
+    let shell = Shell::new(config.settings(), &registry)?;
     let counters = Arc::<Counters>::default();
     let view = Arc::new(View::new(config.probe));
     metrics::register(&registry, &counters, &view).context("metrics")?;
@@ -33,21 +32,21 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
             .context("metrics")?,
         in_force: InForce::register(&registry).context("metrics")?,
     };
-    let mut follower = Follower::new(config.clone(), view.clone(), counters, told);
+    let probe = config.probe;
+    let mut follower = Follower::new(config, view.clone(), counters, told, shell.door());
     follower.follow();
     // A start beside a bad release: the reader then has the one before.
     follower.follow();
 
-    let door = Door::new(follower.current.clone(), traffic);
-    let mut server = Starting::listen(&config.listen, config.worker_count(), &door, shutdown)?;
+    let mut server = shell.listen(shutdown)?;
     let routes = explain::routes(follower.explainer.clone());
-    let probes = probe::run(view, config.probe, server.ending());
+    let probes = probe::run(view, probe, server.ending());
     server.task("probing edges", async move {
         probes.await;
         Ok(())
     });
     server.poll("following the files", move || follower.follow());
-    server.admin(config.admin, registry, routes)
+    server.admin(routes)
 }
 
 /// Where the follower tells what it did.
@@ -62,22 +61,29 @@ struct Follower {
     view: Arc<View>,
     counters: Arc<Counters>,
     told: Told,
-    current: Arc<ArcSwap<Snapshot>>,
+    door: Door,
     explainer: Arc<ArcSwap<Explainer>>,
 }
 
 impl Follower {
     /// Nothing is read yet.
-    fn new(config: Config, view: Arc<View>, counters: Arc<Counters>, told: Told) -> Follower {
+    fn new(
+        config: Config,
+        view: Arc<View>,
+        counters: Arc<Counters>,
+        told: Told,
+        door: Door,
+    ) -> Follower {
         let mut inputs = Inputs::new(config);
         let (snapshot, tokens, _) = inputs.snapshot(&view, &counters);
+        door.serve(snapshot);
         let explainer = Explainer::new(tokens, view.clone(), None);
         Follower {
             inputs,
             view,
             counters,
             told,
-            current: Arc::new(ArcSwap::from_pointee(snapshot)),
+            door,
             explainer: Arc::new(ArcSwap::from_pointee(explainer)),
         }
     }
@@ -126,7 +132,7 @@ impl Follower {
     fn swap(&mut self) {
         let (snapshot, tokens, odd) = self.inputs.snapshot(&self.view, &self.counters);
         log(&odd);
-        self.current.store(Arc::new(snapshot));
+        self.door.serve(snapshot);
         let services = self.inputs.services().cloned();
         let explainer = Explainer::new(tokens, self.view.clone(), services);
         self.explainer.store(Arc::new(explainer));

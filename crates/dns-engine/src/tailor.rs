@@ -50,6 +50,10 @@ impl<T: Tailor + ?Sized> Tailor for Arc<T> {
     fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict {
         T::tailor(self, question, client, answer)
     }
+
+    fn types(&self, name: &[u8]) -> Types {
+        T::types(self, name)
+    }
 }
 
 /// The tailor of a server that has only zones.

@@ -34,6 +34,11 @@ impl<const N: usize> Default for Cell<N> {
 impl<const N: usize> Counts<N> {
     /// Adds one to a count; an index past the last is ignored.
     pub fn add(&self, index: usize) {
+        self.add_many(index, 1);
+    }
+
+    /// Adds several at once.
+    pub fn add_many(&self, index: usize, more: u64) {
         let slot = SLOT.try_with(|slot| slot.0).unwrap_or(SHARED);
         let cell = self
             .0
@@ -43,10 +48,10 @@ impl<const N: usize> Counts<N> {
             return;
         };
         if slot == SHARED {
-            count.fetch_add(1, Relaxed);
+            count.fetch_add(more, Relaxed);
         } else {
             // Nobody else writes here: no locked instruction.
-            count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+            count.store(count.load(Relaxed).wrapping_add(more), Relaxed);
         }
     }
 

@@ -4,30 +4,40 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, cache::Cache};
-use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, respond};
+use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, Zones, respond};
 use dns_transport::{Answerer, Arrival, Reply, Worker};
 
-use crate::Traffic;
+use crate::dnstap::Tap;
+use crate::{Settings, Traffic};
 
 /// What all sockets share.
 #[derive(Clone)]
 pub struct Door {
-    /// What queries are answered from; whoever swaps it changes the answers from the next batch on.
-    pub current: Arc<ArcSwap<Snapshot>>,
-    /// Where they are counted.
-    pub traffic: Arc<Traffic>,
+    current: Arc<ArcSwap<Snapshot>>,
+    settings: Arc<Settings>,
+    traffic: Arc<Traffic>,
+    tap: Option<Tap>,
     /// Where all its workers count milliseconds from.
     started: Instant,
 }
 
 impl Door {
-    /// A door to these answers.
-    pub fn new(current: Arc<ArcSwap<Snapshot>>, traffic: Arc<Traffic>) -> Self {
+    /// A door behind which there is nothing yet: queries are refused.
+    pub(crate) fn new(settings: Settings, traffic: Arc<Traffic>, tap: Option<Tap>) -> Self {
+        let nothing = Snapshot::of_zones(Zones::new());
         Self {
-            current,
+            current: Arc::new(ArcSwap::from_pointee(nothing)),
+            settings: Arc::new(settings),
             traffic,
+            tap,
             started: Instant::now(),
         }
+    }
+
+    /// From the next batch on, queries are answered from this.
+    pub fn serve(&self, mut snapshot: Snapshot) {
+        self.settings.furnish(&mut snapshot);
+        self.current.store(Arc::new(snapshot));
     }
 }
 
@@ -43,6 +53,7 @@ pub struct Attendant {
     now_ms: u64,
     started: Instant,
     traffic: Arc<Traffic>,
+    tap: Option<Tap>,
 }
 
 impl Answerer for Door {
@@ -57,6 +68,7 @@ impl Answerer for Door {
             now_ms: 0,
             started: self.started,
             traffic: Arc::clone(&self.traffic),
+            tap: self.tap.clone(),
         }
     }
 }
@@ -79,12 +91,20 @@ impl Worker for Attendant {
             now: self.now,
             now_ms: self.now_ms,
         };
+        let tapped = self.tap.as_mut().and_then(Tap::next);
         let reply = match respond(&self.snapshot, query, &meta, &mut self.scratch, out) {
             Outcome::Send(length) => Reply::Send(length),
             Outcome::Drop(_) => Reply::Silent,
         };
         let sent = !matches!(reply, Reply::Silent);
         self.traffic.count(&self.scratch.summary(), from, sent);
+        if let (Some(asked), Some(tap)) = (tapped, &mut self.tap) {
+            let answer = match reply {
+                Reply::Send(length) => out.get(..length),
+                _ => None,
+            };
+            tap.tell(asked, query, answer, from);
+        }
         reply
     }
 }

@@ -11,16 +11,19 @@
 
 pub mod check;
 pub mod counts;
+pub mod dnstap;
 pub mod door;
 pub mod exposition;
 pub mod reloads;
 pub mod running;
+pub mod settings;
 pub mod traffic;
 pub mod zone_files;
 
 pub use counts::Counts;
 pub use door::Door;
 pub use reloads::{InForce, Reloads};
-pub use running::{Running, Starting};
+pub use running::{Running, Shell, Starting};
+pub use settings::Settings;
 pub use traffic::Traffic;
 pub use zone_files::ZoneFiles;

@@ -2,20 +2,32 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use dns_transport::{Server, pair, proxy::Trusted, tcp, udp};
+use dns_transport::{Server, pair, tcp, udp};
 use prometheus::Registry;
 use service::shutdown::{self, Shutdown, Trigger};
 use service::{admin, watch::POLL_INTERVAL};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::Door;
+use crate::{Door, Settings, Traffic, dnstap};
+
+/// A server that does not listen yet: snapshots can be put behind its door before the first query comes.
+pub struct Shell {
+    settings: Settings,
+    registry: Registry,
+    door: Door,
+    traffic: Arc<Traffic>,
+    dnstap: Option<dnstap::Sender>,
+}
 
 /// A server that answers already, and has no admin port yet.
 #[derive(Debug)]
 pub struct Starting {
+    registry: Registry,
+    admin: SocketAddr,
     dns: Vec<SocketAddr>,
     udp: Vec<udp::UdpHandle>,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -36,23 +48,42 @@ pub struct Running {
     server: Starting,
 }
 
-impl Starting {
-    /// Binds UDP (with so many threads) and TCP on each address and answers. Needs a running tokio runtime.
+impl Shell {
+    /// Registers what every name server counts. The registry is what the admin port will show.
     ///
     /// # Errors
-    /// When there is no address, or one cannot be bound.
-    pub fn listen(
-        addresses: &[SocketAddr],
-        workers: usize,
-        door: &Door,
-        shutdown: Shutdown,
-    ) -> anyhow::Result<Self> {
+    /// When there is no address to listen on, or a name is taken in the registry.
+    pub fn new(settings: Settings, registry: &Registry) -> anyhow::Result<Self> {
         anyhow::ensure!(
-            !addresses.is_empty(),
+            !settings.listen.is_empty(),
             "`listen` is empty: nobody could ask this server"
         );
+        let traffic = Traffic::register(registry).context("metrics")?;
+        let dnstap = settings.dnstap.open(registry).context("metrics")?;
+        let (tap, dnstap) = dnstap.unzip();
+        Ok(Self {
+            door: Door::new(settings.clone(), Arc::clone(&traffic), tap),
+            settings,
+            registry: registry.clone(),
+            traffic,
+            dnstap,
+        })
+    }
+
+    /// Where snapshots are put in force.
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// Binds UDP and TCP on each address and answers. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub fn listen(self, shutdown: Shutdown) -> anyhow::Result<Starting> {
         let (end, ending) = shutdown::channel();
-        let mut server = Self {
+        let mut server = Starting {
+            registry: self.registry,
+            admin: self.settings.admin,
             dns: Vec::new(),
             udp: Vec::new(),
             tasks: JoinSet::new(),
@@ -60,13 +91,21 @@ impl Starting {
             end,
             ending,
         };
-        for address in addresses {
-            let (handle, listener) = pair::bind(*address, workers, &Trusted::default(), door)?;
-            let tcp = Server::new(door.clone());
-            door.traffic.follow(handle.counters(), tcp.counters.clone());
+        if let Some(sender) = self.dnstap {
+            server.task("dnstap", sender.run(server.ending()));
+        }
+        let (workers, trusted) = (self.settings.worker_count(), self.settings.proxy.trusted());
+        for address in &self.settings.listen {
+            let (handle, listener) = pair::bind(*address, workers, &trusted, &self.door)?;
+            let tcp = Server {
+                limits: self.settings.tcp.limits(),
+                trusted: trusted.clone(),
+                ..Server::new(self.door.clone())
+            };
+            self.traffic.follow(handle.counters(), tcp.counters.clone());
             server.dns.push(handle.local());
             server.udp.push(handle);
-            let ending = server.ending.clone();
+            let ending = server.ending();
             server.task("DNS over TCP", async move {
                 let until = async move { ending.wait().await };
                 Ok(tcp::serve(listener, tcp, until).await?)
@@ -74,7 +113,9 @@ impl Starting {
         }
         Ok(server)
     }
+}
 
+impl Starting {
     /// The end of this server, for its tasks to wait for.
     pub fn ending(&self) -> Shutdown {
         self.ending.clone()
@@ -118,13 +159,9 @@ impl Starting {
     ///
     /// # Errors
     /// When its address cannot be bound.
-    pub fn admin(
-        self,
-        listen: SocketAddr,
-        registry: Registry,
-        routes: Router,
-    ) -> anyhow::Result<Running> {
-        let admin = admin::serve(listen, registry, routes, self.ending())?;
+    pub fn admin(self, routes: Router) -> anyhow::Result<Running> {
+        let registry = self.registry.clone();
+        let admin = admin::serve(self.admin, registry, routes, self.ending())?;
         Ok(Running {
             dns: self.dns.clone(),
             admin,

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 /// Package and the file that shows it is installed. Tests use each as a user would: as an outside client.
 const NEEDED: &[(&str, &str)] = &[
     ("bind9-dnsutils", "/usr/bin/dig"),
+    ("fstrm-bin", "/usr/bin/fstrm_capture"),
     ("ffmpeg", "/usr/bin/ffmpeg"),
     ("gstreamer1.0-tools", "/usr/bin/gst-launch-1.0"),
     ("gstreamer1.0-plugins-base", "gstreamer-1.0/libgstapp.so"),

@@ -1,0 +1,7 @@
+//! The shell around a plain zone, through real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod dnstap;
+mod running;
+mod scene;
