@@ -1,6 +1,7 @@
 //! What the answer holds: the tailor first, then the zone (RFC 1034 §4.3.2).
 
 use crate::dnssec::{Held, Place};
+use crate::ede::{self, ExtendedError};
 use crate::name::{self, NameBuffer};
 use crate::rcode::Rcode;
 use crate::rdata;
@@ -34,9 +35,14 @@ pub(crate) fn answer<'b>(
     reply: &mut Reply<'b>,
 ) {
     let Some(zone) = zone_of(&snapshot.zones, name, rtype) else {
-        reply.rcode = Rcode::REFUSED;
+        let code = match snapshot.zones.is_empty() {
+            true => ede::NOT_READY,
+            false => ede::NOT_AUTHORITATIVE,
+        };
+        reply.turn_down(Rcode::REFUSED, Some(ExtendedError::bare(code)));
         return;
     };
+    reply.zone = Some(zone);
     if let Some(signing) = &snapshot.signing {
         reply.begin_signing(signing, zone.origin(), rtype);
     }
@@ -49,6 +55,7 @@ pub(crate) fn answer<'b>(
     reply.scope = tailored.scope();
     reply.tailored = verdict != Verdict::Zone;
     reply.authoritative = true;
+    reply.error = tailored.extended_error();
     let at = Place {
         section: Section::Answer,
         owner: Owner::Question,
@@ -72,9 +79,7 @@ pub(crate) fn answer<'b>(
         Verdict::ServFail => turn_down(Rcode::SERVFAIL, lookup.reply),
     };
     if written.is_err() {
-        // Nothing of a cut answer is worth caching: the client comes back over TCP (RFC 2181 §9).
-        reply.writer.clear();
-        reply.truncated = true;
+        reply.truncate();
     }
 }
 

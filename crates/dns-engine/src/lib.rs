@@ -9,7 +9,11 @@
 //! [`Snapshot`] is built aside and swapped whole; [`Scratch`] belongs to one worker.
 
 mod answer;
+mod chaos;
+mod cookie;
 pub mod dnssec;
+pub mod ede;
+mod edns;
 mod envelope;
 mod hash;
 mod meta;
@@ -23,19 +27,24 @@ mod respond;
 mod rrset;
 pub mod rtype;
 mod scratch;
+mod siphash;
 mod snapshot;
+mod subnet;
+mod summary;
 mod tailor;
 mod writer;
 mod zone;
 pub mod zonefile;
 mod zones;
 
+pub use cookie::{CookieSecret, CookieState, Cookies};
 pub use meta::{Meta, Transport};
 pub use rcode::Rcode;
 pub use respond::{DropReason, Outcome, respond};
 pub use rrset::RrSet;
-pub use scratch::{Scratch, Summary};
+pub use scratch::Scratch;
 pub use snapshot::{Identity, Limits, PLAIN_PAYLOAD, Snapshot, UDP_PAYLOAD};
+pub use summary::{AnswerClass, Summary};
 pub use tailor::{Client, ClientSubnet, Question, Tailor, Tailored, Types, Verdict, ZonesOnly};
 pub use zone::{Node, Zone};
 pub use zones::Zones;

@@ -26,6 +26,8 @@ impl Rcode {
     pub const YXDOMAIN: Self = Self(6);
     /// Unknown EDNS version.
     pub const BADVERS: Self = Self(16);
+    /// The server cookie is missing or wrong (RFC 7873 §8).
+    pub const BADCOOKIE: Self = Self(23);
 }
 
 impl fmt::Display for Rcode {
@@ -39,6 +41,7 @@ impl fmt::Display for Rcode {
             Self::REFUSED => "REFUSED",
             Self::YXDOMAIN => "YXDOMAIN",
             Self::BADVERS => "BADVERS",
+            Self::BADCOOKIE => "BADCOOKIE",
             Self(number) => return write!(f, "RCODE{number}"),
         })
     }

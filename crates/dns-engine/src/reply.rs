@@ -1,6 +1,7 @@
 //! An answer in the making: record sets with their signatures, and the word that there are none.
 
 use crate::dnssec::{Bench, Held, Place, Signer, Signing, Wish};
+use crate::ede::ExtendedError;
 use crate::rcode::Rcode;
 use crate::rrset::RrSet;
 use crate::rtype;
@@ -15,6 +16,10 @@ pub(crate) struct Reply<'b> {
     pub(crate) truncated: bool,
     pub(crate) scope: u8,
     pub(crate) tailored: bool,
+    /// The zone that the name of the question lies in.
+    pub(crate) zone: Option<&'b Zone>,
+    /// Why the answer is what it is.
+    pub(crate) error: Option<ExtendedError>,
     /// How the query wants to be answered.
     pub(crate) wish: Wish,
     /// For signing, until there is a signer.
@@ -24,6 +29,42 @@ pub(crate) struct Reply<'b> {
 }
 
 impl<'b> Reply<'b> {
+    /// Nothing but the question so far.
+    pub(crate) fn new(writer: Writer<'b>, wish: Wish, bench: &'b mut Bench) -> Self {
+        Self {
+            writer,
+            rcode: Rcode::NOERROR,
+            authoritative: false,
+            truncated: false,
+            scope: 0,
+            tailored: false,
+            zone: None,
+            error: None,
+            wish,
+            bench: Some(bench),
+            signer: None,
+        }
+    }
+
+    /// Answers with a response code that says all.
+    pub(crate) fn fail(&mut self, rcode: Rcode) {
+        self.turn_down(rcode, None);
+    }
+
+    /// Answers with a response code, and why.
+    pub(crate) fn turn_down(&mut self, rcode: Rcode, error: Option<ExtendedError>) {
+        self.rcode = rcode;
+        self.error = error;
+        self.authoritative = false;
+    }
+
+    /// Takes everything back: nothing of a cut answer is worth caching, the client comes back over a
+    /// stream (RFC 2181 §9).
+    pub(crate) fn truncate(&mut self) {
+        self.writer.clear();
+        self.truncated = true;
+    }
+
     /// Gets ready to sign answers from the zone `origin` if it is signed and the query wants it.
     pub(crate) fn begin_signing(&mut self, signing: &'b Signing, origin: &[u8], qtype: u16) {
         if let Some(keys) = Signer::wanted(signing, origin, qtype, &self.wish)

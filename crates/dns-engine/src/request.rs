@@ -1,20 +1,22 @@
-//! Reads a query: header, one question, EDNS with the options that matter here.
+//! Reads a query: header, one question, and the OPT record among the others.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
+use crate::edns::Edns;
 use crate::name::{self, NameBuffer};
 use crate::rtype;
-use crate::{ClientSubnet, DropReason, Rcode};
+use crate::{DropReason, Rcode};
 
 /// Octets of a message header (RFC 1035 §4.1.1).
 pub(crate) const HEADER: usize = 12;
 
 /// A query as far as it could be read, and the fault that ended the reading, if any.
-pub(crate) struct Request {
+pub(crate) struct Request<'m> {
     /// Identifier and flags, for the answer.
     pub(crate) head: [u8; 4],
+    /// `None` if there is no question, or more than one, or it is unreadable.
     pub(crate) question: Option<Asked>,
-    pub(crate) edns: Option<Edns>,
+    pub(crate) edns: Option<Edns<'m>>,
+    /// QDCOUNT is 0: lawful only in a query for a server cookie (RFC 7873 §5.4).
+    pub(crate) questionless: bool,
     pub(crate) fault: Option<Rcode>,
 }
 
@@ -26,29 +28,11 @@ pub(crate) struct Asked {
     pub(crate) class: u16,
 }
 
-/// The OPT record of a query (RFC 6891).
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Edns {
-    pub(crate) payload: u16,
-    pub(crate) dnssec_ok: bool,
-    pub(crate) compact_ok: bool,
-    pub(crate) nsid: bool,
-    pub(crate) subnet: Option<Subnet>,
-}
-
-/// A client-subnet option as it came, to be echoed (RFC 7871 §7.2.1).
-#[derive(Clone, Copy)]
-pub(crate) struct Subnet {
-    pub(crate) family: u16,
-    pub(crate) source_len: u8,
-    octets: [u8; 16],
-}
-
-pub(crate) const OPTION_NSID: u16 = 3;
-pub(crate) const OPTION_SUBNET: u16 = 8;
-
 /// Reads a message that claims to be a query; an unanswerable one gives the reason.
-pub(crate) fn read(message: &[u8], qname: &mut NameBuffer) -> Result<Request, DropReason> {
+pub(crate) fn read<'m>(
+    message: &'m [u8],
+    qname: &mut NameBuffer,
+) -> Result<Request<'m>, DropReason> {
     let Some(header) = message.first_chunk::<HEADER>() else {
         return Err(DropReason::TooShort);
     };
@@ -60,6 +44,7 @@ pub(crate) fn read(message: &[u8], qname: &mut NameBuffer) -> Result<Request, Dr
         head,
         question: None,
         edns: None,
+        questionless: false,
         fault: None,
     };
     let whole = request.read_sections(message, header, qname).is_some();
@@ -72,31 +57,23 @@ pub(crate) fn read(message: &[u8], qname: &mut NameBuffer) -> Result<Request, Dr
     Ok(request)
 }
 
-impl Request {
+impl<'m> Request<'m> {
     /// Reads everything behind the header; `None` if it is malformed.
     fn read_sections(
         &mut self,
-        message: &[u8],
+        message: &'m [u8],
         header: &[u8; HEADER],
         qname: &mut NameBuffer,
     ) -> Option<()> {
         let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-        if count(4) != 1 {
-            return None;
+        let mut reader = Reader::new(message);
+        reader.take(HEADER)?;
+        match count(4) {
+            0 => self.questionless = true,
+            1 => self.read_question(&mut reader, qname)?,
+            // Malformed (RFC 9619 §4), but the OPT record behind them is still wanted.
+            several => (0..several).try_for_each(|_| reader.skip_question())?,
         }
-        let name = name::read(message.get(HEADER..)?)?;
-        let mut reader = Reader {
-            message,
-            at: HEADER + name.len(),
-        };
-        let (rtype, class) = (reader.u16()?, reader.u16()?);
-        qname.set(name);
-        qname.lower();
-        self.question = Some(Asked {
-            end: reader.at,
-            rtype,
-            class,
-        });
         for _ in 0..u32::from(count(6)) + u32::from(count(8)) {
             let record = reader.record()?;
             if record.rtype == rtype::OPT {
@@ -106,106 +83,40 @@ impl Request {
         for _ in 0..count(10) {
             let record = reader.record()?;
             if record.rtype == rtype::OPT {
-                if self.edns.is_some() || !record.at_root {
-                    return None;
-                }
-                self.edns = Some(Edns::default());
-                self.read_edns(&record)?;
+                self.read_opt(&record)?;
             }
         }
-        (reader.at == message.len()).then_some(())
+        let whole = reader.is_at_end() && (self.question.is_some() || self.questionless);
+        whole.then_some(())
     }
 
-    fn read_edns(&mut self, record: &RecordHead<'_>) -> Option<()> {
-        let edns = self.edns.get_or_insert_default();
-        edns.payload = record.class;
-        edns.dnssec_ok = record.ttl & 0x8000 != 0;
-        edns.compact_ok = record.ttl & 0x4000 != 0;
+    fn read_question(&mut self, reader: &mut Reader<'m>, qname: &mut NameBuffer) -> Option<()> {
+        let name = name::read(reader.rest())?;
+        reader.take(name.len())?;
+        let (rtype, class) = (reader.u16()?, reader.u16()?);
+        qname.set(name);
+        qname.lower();
+        self.question = Some(Asked {
+            end: reader.at,
+            rtype,
+            class,
+        });
+        Some(())
+    }
+
+    /// There is one OPT record at most, and the root owns it (RFC 6891 §6.1.1).
+    fn read_opt(&mut self, record: &RecordHead<'m>) -> Option<()> {
+        if self.edns.is_some() || !record.at_root {
+            return None;
+        }
+        let edns = self.edns.insert(Edns::begin(record.class, record.ttl));
         if record.ttl >> 16 & 0xFF != 0 {
             // The options of an unknown version are not ours to read (RFC 6891 §6.1.3).
             self.fault = Some(Rcode::BADVERS);
             return Some(());
         }
-        let mut reader = Reader {
-            message: record.data,
-            at: 0,
-        };
-        while reader.at < record.data.len() {
-            let (code, length) = (reader.u16()?, reader.u16()?);
-            let data = reader.take(usize::from(length))?;
-            match code {
-                OPTION_NSID => edns.nsid = true,
-                OPTION_SUBNET if edns.subnet.is_some() => return None,
-                OPTION_SUBNET => edns.subnet = Some(Subnet::read(data)?),
-                _ => {}
-            }
-        }
-        Some(())
+        edns.read_options(record.data)
     }
-}
-
-impl Subnet {
-    /// Reads the option; wrong lengths, stray bits and a scope in a query are malformed (RFC 7871 §6, §7.1.1).
-    fn read(data: &[u8]) -> Option<Self> {
-        let (&[f0, f1, source_len, scope], address) = data.split_first_chunk::<4>()?;
-        let family = u16::from_be_bytes([f0, f1]);
-        let longest = match family {
-            // "No family" comes from resolvers that disclose nothing.
-            0 => 0,
-            1 => 32,
-            2 => 128,
-            _ => return None,
-        };
-        if scope != 0 || source_len > longest || address.len() != octets_of(source_len) {
-            return None;
-        }
-        let stray_bits = (8 - source_len % 8) % 8;
-        if address
-            .last()
-            .is_some_and(|last| last & !(0xFF << stray_bits) != 0)
-        {
-            return None;
-        }
-        let mut octets = [0; 16];
-        octets.get_mut(..address.len())?.copy_from_slice(address);
-        Some(Self {
-            family,
-            source_len,
-            octets,
-        })
-    }
-
-    /// What the answer may depend on; nothing if the client discloses nothing (SOURCE 0).
-    pub(crate) fn client(&self) -> Option<ClientSubnet> {
-        let [a, b, c, d, ..] = self.octets;
-        let address = match (self.family, self.source_len) {
-            (_, 0) => return None,
-            (1, _) => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-            _ => IpAddr::V6(Ipv6Addr::from(self.octets)),
-        };
-        Some(ClientSubnet {
-            address,
-            source_len: self.source_len,
-        })
-    }
-
-    /// The disclosed address octets, to be echoed.
-    pub(crate) fn address(&self) -> &[u8] {
-        &self.octets[..octets_of(self.source_len).min(16)]
-    }
-
-    /// The scope of the answer: none for a client that discloses nothing, else within the family.
-    pub(crate) fn scope(&self, wanted: u8) -> u8 {
-        match (self.family, self.source_len) {
-            (0, _) | (_, 0) => 0,
-            (1, _) => wanted.min(32),
-            _ => wanted.min(128),
-        }
-    }
-}
-
-fn octets_of(prefix_len: u8) -> usize {
-    usize::from(prefix_len).div_ceil(8)
 }
 
 /// A record of the query behind the question.
@@ -217,20 +128,33 @@ struct RecordHead<'m> {
     data: &'m [u8],
 }
 
-struct Reader<'m> {
-    message: &'m [u8],
+/// Steps through octets; `None` where they end too early.
+pub(crate) struct Reader<'m> {
+    octets: &'m [u8],
     at: usize,
 }
 
 impl<'m> Reader<'m> {
-    fn take(&mut self, length: usize) -> Option<&'m [u8]> {
+    pub(crate) fn new(octets: &'m [u8]) -> Self {
+        Self { octets, at: 0 }
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at == self.octets.len()
+    }
+
+    fn rest(&self) -> &'m [u8] {
+        self.octets.get(self.at..).unwrap_or_default()
+    }
+
+    pub(crate) fn take(&mut self, length: usize) -> Option<&'m [u8]> {
         let end = self.at.checked_add(length)?;
-        let octets = self.message.get(self.at..end)?;
+        let octets = self.octets.get(self.at..end)?;
         self.at = end;
         Some(octets)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.take(2)
             .and_then(|octets| octets.try_into().ok())
             .map(u16::from_be_bytes)
@@ -243,7 +167,7 @@ impl<'m> Reader<'m> {
     }
 
     fn record(&mut self) -> Option<RecordHead<'m>> {
-        let at_root = self.message.get(self.at) == Some(&0);
+        let at_root = self.octets.get(self.at) == Some(&0);
         self.skip_name()?;
         let (rtype, class, ttl) = (self.u16()?, self.u16()?, self.u32()?);
         let length = self.u16()?;
@@ -254,6 +178,11 @@ impl<'m> Reader<'m> {
             ttl,
             data: self.take(usize::from(length))?,
         })
+    }
+
+    fn skip_question(&mut self) -> Option<()> {
+        self.skip_name()?;
+        self.take(4).map(|_| ())
     }
 
     /// Steps over a name; what a pointer points to does not matter.
@@ -270,43 +199,6 @@ impl<'m> Reader<'m> {
             if self.at - start > name::NAME_MAX {
                 return None;
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_client_subnets_strictly() {
-        let check = |data: &[u8], expected: Option<(&str, u8)>| {
-            let read = Subnet::read(data).and_then(|subnet| subnet.client());
-            let expected = expected.map(|(address, source_len)| ClientSubnet {
-                address: address.parse().unwrap(),
-                source_len,
-            });
-            assert_eq!(read, expected, "{data:?}");
-        };
-        check(&[0, 1, 24, 0, 198, 51, 100], Some(("198.51.100.0", 24)));
-        check(&[0, 1, 20, 0, 198, 51, 0x60], Some(("198.51.96.0", 20)));
-        check(&[0, 2, 32, 0, 0x20, 1, 0xd, 0xb8], Some(("2001:db8::", 32)));
-        // Stray bits, too many and too few octets, a scope, too long for the family, cut header.
-        check(&[0, 1, 20, 0, 198, 51, 0x64], None);
-        check(&[0, 1, 24, 0, 198, 51, 100, 0], None);
-        check(&[0, 1, 24, 0, 198, 51], None);
-        check(&[0, 1, 24, 24, 198, 51, 100], None);
-        check(&[0, 1, 33, 0, 1, 2, 3, 4, 0], None);
-        check(&[0, 3, 8, 0, 1], None);
-        check(&[0, 1, 24], None);
-    }
-
-    #[test]
-    fn takes_source_zero_as_disclosing_nothing() {
-        for data in [&[0, 0, 0, 0][..], &[0, 1, 0, 0], &[0, 2, 0, 0]] {
-            let subnet = Subnet::read(data).unwrap();
-            assert_eq!(subnet.client(), None);
-            assert_eq!(subnet.scope(24), 0);
         }
     }
 }

@@ -1,19 +1,25 @@
 //! The one door: query bytes in, response bytes out, the same for every transport.
 
+use std::net::IpAddr;
+
 use crate::answer;
+use crate::chaos::{self, CHAOS};
+use crate::cookie::{COOKIE, CookieState};
 use crate::dnssec::Wish;
-use crate::envelope::{Header, Opt};
+use crate::ede::{self, ExtendedError};
+use crate::envelope::{Ending, Header, OPT_MAX, Opt};
 use crate::meta::{Meta, Transport};
 use crate::reply::Reply;
 use crate::request::{self, Asked, HEADER, Request};
-use crate::scratch::{Scratch, Summary};
-use crate::snapshot::{Limits, NSID_MAX, PLAIN_PAYLOAD, Snapshot};
+use crate::scratch::Scratch;
+use crate::snapshot::{Limits, PLAIN_PAYLOAD, Snapshot};
+use crate::summary::{AnswerClass, Summary};
 use crate::tailor::Client;
 use crate::writer::Writer;
-use crate::{rcode::Rcode, rtype};
+use crate::{name, rcode::Rcode, rtype};
 
-/// Header, longest question, OPT, longest client subnet and server identifier: every answer has room for these.
-const ROOM_MIN: usize = HEADER + 255 + 4 + 11 + 8 + 16 + 4 + NSID_MAX;
+/// Header, longest question and OPT: every answer has room for these.
+const ROOM_MIN: usize = HEADER + name::NAME_MAX + 4 + OPT_MAX;
 
 /// What to do with a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +37,13 @@ pub enum DropReason {
     TooShort,
     /// It is an answer itself; answering would let two servers talk for ever.
     IsResponse,
+    /// Its source is the very address it was sent to, or a port of services that answer whatever they get.
+    NoClient,
     /// The output buffer cannot hold the smallest answer; give it 512 octets or more.
     NoRoom,
 }
 
-/// Answers one query into `out`, which should hold 65,535 octets for TCP and the payload limit for UDP.
+/// Answers one query into `out`, which should hold 65,535 octets for streams and the payload limit for UDP.
 ///
 /// Never panics and, once `scratch` is warm, never allocates.
 pub fn respond(
@@ -46,56 +54,49 @@ pub fn respond(
     out: &mut [u8],
 ) -> Outcome {
     scratch.summary = Summary::default();
-    let request = match request::read(query, &mut scratch.qname) {
+    if is_no_client(meta) {
+        return Outcome::Drop(DropReason::NoClient);
+    }
+    let mut request = match request::read(query, &mut scratch.qname) {
         Ok(request) => request,
         Err(reason) => return Outcome::Drop(reason),
     };
     if out.len() < ROOM_MIN {
         return Outcome::Drop(DropReason::NoRoom);
     }
+    let source = meta.source.ip().to_canonical();
+    let (cookie, cookie_of_answer) = read_cookie(snapshot, &mut request, source, meta);
+
     let question_end = request.question.map_or(HEADER, |asked| asked.end);
     out[..HEADER].fill(0);
     out[HEADER..question_end].copy_from_slice(&query[HEADER..question_end]);
-
-    let nsid = snapshot
-        .identity
-        .nsid
-        .as_deref()
-        .filter(|_| request.edns.is_some_and(|edns| edns.nsid));
-    let mut opt = request.edns.map(|edns| Opt {
-        edns,
-        compact_ok: false,
-        nsid: nsid.map(|id| &id[..id.len().min(NSID_MAX)]),
-    });
+    let opt = request
+        .edns
+        .as_ref()
+        .map(|edns| Opt::new(edns, snapshot, meta.transport, cookie_of_answer));
     let limit = size_limit(&request, &snapshot.limits, meta.transport).min(out.len());
-    let room = limit - opt.as_ref().map_or(0, Opt::length);
-    let mut reply = Reply {
-        writer: Writer::new(out, question_end, room, &mut scratch.suffixes),
-        rcode: Rcode::NOERROR,
-        authoritative: false,
-        truncated: false,
-        scope: 0,
-        tailored: false,
-        wish: Wish {
-            dnssec_ok: request.edns.is_some_and(|edns| edns.dnssec_ok),
-            compact_ok: request.edns.is_some_and(|edns| edns.compact_ok),
-            datagram: meta.transport.is_datagram(),
-            now: meta.now,
-        },
-        bench: Some(&mut scratch.bench),
-        signer: None,
+    let room = limit - opt.as_ref().map_or(0, Opt::reserved);
+    let wish = Wish {
+        dnssec_ok: request.edns.is_some_and(|edns| edns.dnssec_ok),
+        compact_ok: request.edns.is_some_and(|edns| edns.compact_ok),
+        datagram: meta.transport.is_datagram(),
+        now: meta.now,
     };
+    let writer = Writer::new(out, question_end, room, &mut scratch.suffixes);
+    let mut reply = Reply::new(writer, wish, &mut scratch.bench);
     match (request.fault, request.question) {
-        (Some(fault), _) => reply.rcode = fault,
-        (None, None) => reply.rcode = Rcode::FORMERR,
+        (Some(fault), _) => reply.fail(fault),
         (None, Some(asked)) => {
             let client = Client {
-                source: meta.source.ip().to_canonical(),
-                subnet: request.edns.and_then(|edns| edns.subnet?.client()),
+                source,
+                subnet: request.edns.as_ref().and_then(|edns| edns.subnet?.client()),
             };
             let name = scratch.qname.as_slice();
             match refusal(asked) {
-                Some(rcode) => reply.rcode = rcode,
+                Some((rcode, error)) => reply.turn_down(rcode, error),
+                None if asked.class == CHAOS => {
+                    chaos::answer(&snapshot.identity, name, asked.rtype, &mut reply);
+                }
                 None => answer::answer(
                     snapshot,
                     name,
@@ -107,58 +108,133 @@ pub fn respond(
                 ),
             }
         }
+        // Whoever asks nothing asks for a cookie (RFC 7873 §5.4).
+        (None, None) => match cookie {
+            CookieState::None => reply.fail(Rcode::FORMERR),
+            CookieState::Bad => reply.fail(Rcode::BADCOOKIE),
+            CookieState::ClientOnly | CookieState::Valid => reply.fail(Rcode::NOERROR),
+        },
     }
-    scratch.summary = Summary {
-        rcode: reply.rcode,
-        rtype: request.question.map_or(0, |asked| asked.rtype),
-        subnet: request.edns.is_some_and(|edns| edns.subnet.is_some()),
-        tailored: reply.tailored,
-        truncated: reply.truncated,
-    };
-    let (length, counts) = (reply.writer.length(), reply.writer.counts());
-    let signed = reply.signer.is_some();
-    let (rcode, authoritative, truncated, scope) = (
-        reply.rcode,
-        reply.authoritative,
-        reply.truncated,
-        reply.scope,
-    );
+    if meta.transport.is_datagram() && cookie != CookieState::Valid {
+        let size = reply.writer.length() + opt.as_ref().map_or(0, Opt::reserved);
+        ask_for_cookie(snapshot, cookie, size, &mut reply);
+    }
+    scratch.summary = summarise(&request, cookie, &reply);
 
-    if let Some(opt) = &mut opt {
-        opt.compact_ok = opt.edns.compact_ok && signed;
-    }
     let header = Header {
-        rcode,
-        authoritative,
-        truncated,
-        counts,
+        rcode: reply.rcode,
+        authoritative: reply.authoritative,
+        truncated: reply.truncated,
+        counts: reply.writer.counts(),
         opt: opt.is_some(),
     };
+    let ending = Ending {
+        rcode: reply.rcode,
+        scope: reply.scope,
+        compact: reply.wish.compact_ok && reply.signer.is_some(),
+        zone: reply.zone,
+        error: reply.error,
+    };
+    let length = reply.writer.length();
+    let out = reply.writer.into_output();
     header.write(&request, out);
-    Outcome::Send(opt.map_or(length, |opt| {
-        opt.write(rcode, scope, &snapshot.limits, out, length)
-    }))
+    Outcome::Send(opt.map_or(length, |opt| opt.write(&ending, out, length, limit)))
+}
+
+/// True if nobody who wants an answer can have asked: our own socket, or a service that would answer our
+/// answer for ever (echo, daytime, quotation, chargen, time). Port 0 cannot be answered.
+fn is_no_client(meta: &Meta) -> bool {
+    let port = meta.source.port();
+    let service = matches!(port, 0 | 7 | 13 | 17 | 19 | 37);
+    let ourselves = port == meta.local.port() && meta.source == meta.local;
+    meta.transport.is_datagram() && (service || ourselves)
+}
+
+/// What the query's cookie proves, and the one of the answer. An option of wrong length is a fault.
+fn read_cookie(
+    snapshot: &Snapshot,
+    request: &mut Request<'_>,
+    source: IpAddr,
+    meta: &Meta,
+) -> (CookieState, Option<[u8; COOKIE]>) {
+    let Some(edns) = &request.edns else {
+        return (CookieState::None, None);
+    };
+    let mut fault = edns.fault(meta.transport);
+    let mut read = (CookieState::None, None);
+    if let (Some(cookies), Some(option)) = (&snapshot.cookies, edns.cookie) {
+        match cookies.check(option, source, meta.now) {
+            Some(checked) => read = (checked.state, Some(checked.answer)),
+            None => fault = Some(Rcode::FORMERR),
+        }
+    }
+    request.fault = request.fault.or(fault);
+    read
+}
+
+/// Takes back an answer that is too large for a client that has proved nothing, if such a rule is set.
+fn ask_for_cookie(snapshot: &Snapshot, cookie: CookieState, size: usize, reply: &mut Reply<'_>) {
+    let required = snapshot
+        .cookies
+        .as_ref()
+        .and_then(|cookies| cookies.required_above);
+    let has_answer = !matches!(reply.rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS);
+    if required.is_none_or(|octets| size <= octets.into()) || !has_answer {
+        return;
+    }
+    reply.writer.clear();
+    match cookie {
+        CookieState::None => reply.truncate(),
+        _ => reply.fail(Rcode::BADCOOKIE),
+    }
 }
 
 /// Questions that are turned down whatever the name.
-fn refusal(asked: Asked) -> Option<Rcode> {
+fn refusal(asked: Asked) -> Option<(Rcode, Option<ExtendedError>)> {
     const IN: u16 = 1;
+    let error = |code| Some(ExtendedError::bare(code));
     match (asked.class, asked.rtype) {
-        // Transfers are off until zones can be configured for them.
-        (IN, rtype::AXFR | rtype::IXFR) => Some(Rcode::REFUSED),
-        (IN, rtype::MAILA | rtype::MAILB) => Some(Rcode::NOTIMP),
         // Never types of a question (RFC 6891 §6.1.1, RFC 8945 §4.2, RFC 9824 §3.5).
-        (IN, rtype::OPT | rtype::TSIG | rtype::TKEY | rtype::NXNAME) => Some(Rcode::FORMERR),
-        (IN, _) => None,
-        _ => Some(Rcode::REFUSED),
+        (_, rtype::OPT | rtype::TSIG | rtype::TKEY | rtype::NXNAME) => {
+            Some((Rcode::FORMERR, error(ede::INVALID_QUERY_TYPE)))
+        }
+        // Transfers are off until zones can be configured for them.
+        (IN, rtype::AXFR | rtype::IXFR) => Some((Rcode::REFUSED, error(ede::PROHIBITED))),
+        (IN, rtype::MAILA | rtype::MAILB) => Some((Rcode::NOTIMP, error(ede::NOT_SUPPORTED))),
+        (IN | CHAOS, _) => None,
+        _ => Some((Rcode::REFUSED, error(ede::NOT_SUPPORTED))),
     }
 }
 
-fn size_limit(request: &Request, limits: &Limits, transport: Transport) -> usize {
-    let limit = match request.edns {
+fn size_limit(request: &Request<'_>, limits: &Limits, transport: Transport) -> usize {
+    let limit = match &request.edns {
         _ if !transport.is_datagram() => u16::MAX,
         None => PLAIN_PAYLOAD,
-        Some(edns) => edns.payload.min(limits.udp_payload).max(PLAIN_PAYLOAD),
+        Some(edns) => edns.payload.min(limits.udp_payload.max(PLAIN_PAYLOAD)),
     };
     usize::from(limit)
+}
+
+fn summarise(request: &Request<'_>, cookie: CookieState, reply: &Reply<'_>) -> Summary {
+    let class = match (reply.rcode, reply.writer.counts()) {
+        (Rcode::NXDOMAIN, _) => AnswerClass::NameError,
+        (Rcode::NOERROR, _) if reply.truncated => AnswerClass::Error,
+        (Rcode::NOERROR, [1..=u16::MAX, ..]) => AnswerClass::Data,
+        (Rcode::NOERROR, _) if reply.authoritative => AnswerClass::NoData,
+        (Rcode::NOERROR, [_, 1..=u16::MAX, _]) => AnswerClass::Referral,
+        _ => AnswerClass::Error,
+    };
+    let edns = request.edns.as_ref();
+    Summary {
+        rcode: reply.rcode,
+        rtype: request.question.map_or(0, |asked| asked.rtype),
+        class,
+        subnet: edns.is_some_and(|edns| edns.subnet.is_some()),
+        dnssec_ok: reply.wish.dnssec_ok,
+        cookie,
+        tailored: reply.tailored,
+        truncated: reply.truncated,
+        extended_error: reply.error.map(|error| error.code),
+        zone_octets: reply.zone.map(|zone| zone.origin().len() as u8),
+    }
 }

@@ -3,7 +3,7 @@
 use crate::answer::Chain;
 use crate::dnssec::Bench;
 use crate::name::NameBuffer;
-use crate::rcode::Rcode;
+use crate::summary::Summary;
 use crate::tailor::Tailored;
 use crate::writer::Suffixes;
 
@@ -40,19 +40,11 @@ impl Scratch {
     pub fn summary(&self) -> Summary {
         self.summary
     }
-}
 
-/// Facts about an answer that counters want.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// The response code.
-    pub rcode: Rcode,
-    /// The type asked; 0 if there was no readable question.
-    pub rtype: u16,
-    /// The query carried a client subnet.
-    pub subnet: bool,
-    /// The tailor answered, not the zone.
-    pub tailored: bool,
-    /// The answer was cut (TC).
-    pub truncated: bool,
+    /// The lower-cased wire name of the zone that was asked last; `None` if no loaded zone was.
+    pub fn zone(&self) -> Option<&[u8]> {
+        let name = self.qname.as_slice();
+        let start = name.len().checked_sub(self.summary.zone_octets?.into())?;
+        name.get(start..)
+    }
 }

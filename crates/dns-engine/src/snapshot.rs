@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cookie::Cookies;
 use crate::dnssec::Signing;
 use crate::tailor::{Tailor, ZonesOnly};
 use crate::zones::Zones;
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// What the server says about itself; nothing by default.
     pub identity: Identity,
+    /// Server cookies (RFC 7873); `None` ignores the option.
+    pub cookies: Option<Cookies>,
     /// Which zones are signed; none by default.
     pub signing: Option<Arc<Signing>>,
 }
@@ -35,6 +38,7 @@ impl Snapshot {
             tailor: Box::new(tailor),
             limits: Limits::default(),
             identity: Identity::default(),
+            cookies: None,
             signing: None,
         }
     }
@@ -50,12 +54,16 @@ impl Snapshot {
 pub struct Limits {
     /// Largest UDP answer in octets; below 512 counts as 512.
     pub udp_payload: u16,
+    /// How long an idle connection is kept, in units of 100 ms, told to TCP and TLS clients that ask
+    /// (RFC 7828); `None` does not tell. The transport's own limit should be a little longer.
+    pub keepalive: Option<u16>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             udp_payload: UDP_PAYLOAD,
+            keepalive: None,
         }
     }
 }
@@ -65,4 +73,8 @@ impl Default for Limits {
 pub struct Identity {
     /// The server's identifier (RFC 5001), at most 128 octets of it; `None` keeps it off.
     pub nsid: Option<Box<[u8]>>,
+    /// Answer to `id.server` and `hostname.bind` of class CHAOS (RFC 4892), at most 255 octets of it.
+    pub id_server: Option<Box<str>>,
+    /// Answer to `version.server` and `version.bind` of class CHAOS, at most 255 octets of it.
+    pub version: Option<Box<str>>,
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::ede::ExtendedError;
 use crate::name;
 use crate::rtype;
 use crate::writer::QUESTION_POINTER;
@@ -130,6 +131,7 @@ pub struct Tailored {
     scope: u8,
     count: u16,
     records: Vec<u8>,
+    extended_error: Option<ExtendedError>,
 }
 
 impl Tailored {
@@ -141,6 +143,7 @@ impl Tailored {
             scope: 0,
             count: 0,
             records,
+            extended_error: None,
         }
     }
 
@@ -154,6 +157,7 @@ impl Tailored {
     pub(crate) fn reset(&mut self, rtype: u16) {
         (self.rtype, self.ttl, self.scope, self.count) = (rtype, 0, 0, 0);
         self.records.clear();
+        self.extended_error = None;
     }
 
     /// TTL of all records in seconds, whenever it is called; 0 unless set.
@@ -164,6 +168,12 @@ impl Tailored {
     /// Scope prefix length of the answer (RFC 7871 §7.2.1); 0, the default, means "for everyone".
     pub fn set_scope(&mut self, prefix_len: u8) {
         self.scope = prefix_len;
+    }
+
+    /// Says why the answer is what it is (RFC 8914), whatever the verdict; see [`ede`](crate::ede) for
+    /// codes. The text may be empty; it costs room, and every reader of the answer sees it.
+    pub fn set_ede(&mut self, code: u16, text: &'static str) {
+        self.extended_error = Some(ExtendedError { code, text });
     }
 
     /// Adds an SRV record; `target` is a wire name and goes out uncompressed (RFC 2782).
@@ -198,6 +208,11 @@ impl Tailored {
     /// The scope that was set.
     pub fn scope(&self) -> u8 {
         self.scope
+    }
+
+    /// What `set_ede` was called with.
+    pub fn extended_error(&self) -> Option<ExtendedError> {
+        self.extended_error
     }
 
     /// The data of each record.

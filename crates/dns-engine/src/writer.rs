@@ -96,6 +96,11 @@ impl<'b> Writer<'b> {
         self.at
     }
 
+    /// The whole output, the message in front.
+    pub(crate) fn into_output(self) -> &'b mut [u8] {
+        self.out
+    }
+
     pub(crate) fn counts(&self) -> [u16; 3] {
         self.counts
     }

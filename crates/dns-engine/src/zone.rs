@@ -134,6 +134,16 @@ impl Zone {
         &self.soa
     }
 
+    /// The zone's serial number (RFC 1035 §3.3.13).
+    pub fn serial(&self) -> u32 {
+        let numbers = self
+            .soa
+            .rdatas()
+            .next()
+            .and_then(|data| data.last_chunk::<20>());
+        numbers.map_or(0, |&[a, b, c, d, ..]| u32::from_be_bytes([a, b, c, d]))
+    }
+
     /// TTL of the SOA record in negative answers: min(SOA TTL, MINIMUM) (RFC 2308 §3).
     pub fn negative_ttl(&self) -> u32 {
         self.negative_ttl

@@ -13,15 +13,12 @@ use dns_engine::{
 fn answers_with_opt_only_to_queries_with_opt() {
     let plain = Query::new("mail.example", "A").ask(&example());
     assert_eq!(plain.opt, None);
-    for qname in [
-        "mail.example",
-        "nothing.example",
-        "sub.example",
-        "other.test",
-    ] {
+    for qname in ["mail.example", "nothing.example", "sub.example"] {
         let answer = Query::new(qname, "A").edns(4096).ask(&example());
         assert_eq!(answer.opt, Some((1232, 0, Vec::new())), "{qname}");
     }
+    let refused = Query::new("other.test", "A").edns(4096).ask(&example());
+    assert_eq!(refused.extended_error(), Some((20, String::new())));
 }
 
 #[test]
@@ -191,6 +188,29 @@ fn drops_answers_and_scraps() {
     check(&wire, DropReason::IsResponse);
     wire[2] = 0xF8;
     check(&wire[..12], DropReason::IsResponse);
+}
+
+#[test]
+fn our_own_socket_and_services_that_answer_everything_get_no_answer() {
+    let wire = Query::new("mail.example", "A").wire();
+    let check = |source: &str, transport, expected: bool| {
+        let mut meta = meta(transport);
+        meta.source = source.parse().unwrap();
+        let (mut scratch, mut out) = (Scratch::new(), [0; 1232]);
+        let outcome = respond(&example(), &wire, &meta, &mut scratch, &mut out);
+        let dropped = outcome == Outcome::Drop(DropReason::NoClient);
+        assert_eq!(dropped, expected, "{source}");
+    };
+    for port in [0, 7, 13, 17, 19, 37] {
+        check(&format!("192.0.2.1:{port}"), Transport::Udp, true);
+        check(&format!("[2001:db8::1]:{port}"), Transport::Udp, true);
+        check(&format!("192.0.2.1:{port}"), Transport::Tcp, false);
+    }
+    // `meta` has 192.0.2.53:53 as the address that was asked.
+    check("192.0.2.53:53", Transport::Udp, true);
+    check("192.0.2.53:54", Transport::Udp, false);
+    check("192.0.2.54:53", Transport::Udp, false);
+    check("192.0.2.53:53", Transport::Tcp, false);
 }
 
 #[test]

@@ -218,15 +218,35 @@ impl Answer {
 
     /// The client-subnet option of the answer.
     pub fn subnet(&self) -> Option<&[u8]> {
-        let mut options = &self.opt.as_ref()?.2[..];
-        loop {
-            let (&[c0, c1, l0, l1], rest) = options.split_first_chunk::<4>()?;
-            let (data, rest) = rest.split_at(usize::from(u16::from_be_bytes([l0, l1])));
-            if u16::from_be_bytes([c0, c1]) == 8 {
-                return Some(data);
-            }
-            options = rest;
+        self.option(8)
+    }
+
+    /// Code and text of the extended error.
+    pub fn extended_error(&self) -> Option<(u16, String)> {
+        let (&[c0, c1], text) = self.option(15)?.split_first_chunk::<2>()?;
+        Some((
+            u16::from_be_bytes([c0, c1]),
+            String::from_utf8(text.to_vec()).unwrap(),
+        ))
+    }
+
+    /// The data of an option of the answer.
+    pub fn option(&self, wanted: u16) -> Option<&[u8]> {
+        let found = |(code, data)| (code == wanted).then_some(data);
+        self.options().into_iter().find_map(found)
+    }
+
+    /// All options of the answer in order; panics if they are malformed.
+    pub fn options(&self) -> Vec<(u16, &[u8])> {
+        let mut rest = self.opt.as_ref().map_or(&[][..], |(_, _, options)| options);
+        let mut options = Vec::new();
+        while let Some((&[c0, c1, l0, l1], after)) = rest.split_first_chunk::<4>() {
+            let (data, after) = after.split_at(usize::from(u16::from_be_bytes([l0, l1])));
+            options.push((u16::from_be_bytes([c0, c1]), data));
+            rest = after;
         }
+        assert!(rest.is_empty(), "a cut option");
+        options
     }
 }
 
