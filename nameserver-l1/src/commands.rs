@@ -59,13 +59,11 @@ pub fn check(config_file: &Path) -> Report {
         );
     }
     if world.zones.is_empty() && world.unloaded.is_empty() {
-        let folder = config.zones.display().to_string();
-        report.push(Diagnostic::error(
-            folder,
-            0,
-            0,
-            "there is no zone file (NAME.zone) in it",
-        ));
+        let places = config.zones.iter();
+        report.extend(places.map(|place| {
+            let message = "there is no zone file (NAME.zone) in it";
+            Diagnostic::error(place.display().to_string(), 0, 0, message)
+        }));
     }
     report.extend(cross_check(&world).report().findings);
     report

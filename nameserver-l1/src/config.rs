@@ -34,8 +34,9 @@ pub struct Config {
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
     pub dnstap: Dnstap,
-    /// Folder of zone files; every `*.zone` in it is served.
-    pub zones: PathBuf,
+    /// Zone files, or folders of `*.zone` files; a single one needs no list. A file `NAME.zone` holds the zone NAME.
+    #[serde(deserialize_with = "settings::one_or_more")]
+    pub zones: Vec<PathBuf>,
     /// Which names are token services (TOML).
     pub services: PathBuf,
     /// Folder that the mapmaker publishes releases to.
@@ -60,7 +61,7 @@ impl Default for Config {
             proxy: Proxy::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
-            zones: "zones".into(),
+            zones: vec!["zones".into()],
             services: "zones/services.toml".into(),
             releases: "run/releases".into(),
             trusted_key: "run/release.pub".into(),
@@ -97,14 +98,14 @@ impl Config {
 
     fn beside(mut self, file: &Path) -> Self {
         let files = [
-            &mut self.zones,
             &mut self.services,
             &mut self.releases,
             &mut self.trusted_key,
             &mut self.state,
             &mut self.token_keys,
         ];
-        for path in files.into_iter().chain(settings::paths(&mut self.dnstap)) {
+        let files = files.into_iter().chain(&mut self.zones);
+        for path in files.chain(settings::paths(&mut self.dnstap)) {
             *path = service::config::beside(file, path);
         }
         self

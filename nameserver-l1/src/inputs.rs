@@ -50,7 +50,7 @@ impl Inputs {
         Self {
             keys: File::new(&config.token_keys),
             services: File::new(&config.services),
-            zones: ZoneFiles::new(vec![config.zones.clone()], Naming::File),
+            zones: ZoneFiles::new(config.zones.clone(), Naming::File),
             releases: Releases {
                 folder: config.releases.clone(),
                 trusted: File::new(&config.trusted_key),

@@ -34,7 +34,8 @@ pub struct Config {
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
     pub dnstap: Dnstap,
-    /// Zone files, or folders of `*.zone` files. Those that `services` names as token zones hold tokens.
+    /// Zone files, or folders of `*.zone` files; a single one needs no list. Those that `services` names as token zones hold tokens.
+    #[serde(deserialize_with = "settings::one_or_more")]
     pub zones: Vec<PathBuf>,
     /// Which zones are token zones, their TTL, and the profile of each service (TOML).
     pub services: PathBuf,

@@ -8,6 +8,7 @@ use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, Zones, respond};
 use dns_transport::{Answerer, Arrival, Reply, Worker};
 
 use crate::dnstap::Tap;
+use crate::traffic::{Fate, Tally};
 use crate::{Settings, Traffic};
 
 /// What all sockets share.
@@ -37,6 +38,7 @@ impl Door {
     /// From the next batch on, queries are answered from this.
     pub fn serve(&self, mut snapshot: Snapshot) {
         self.settings.furnish(&mut snapshot);
+        self.traffic.set_zones(&snapshot.zones);
         self.current.store(Arc::new(snapshot));
     }
 }
@@ -52,7 +54,7 @@ pub struct Attendant {
     /// Milliseconds since the door was made, at the start of the batch.
     now_ms: u64,
     started: Instant,
-    traffic: Arc<Traffic>,
+    tally: Tally,
     tap: Option<Tap>,
 }
 
@@ -67,7 +69,7 @@ impl Answerer for Door {
             now: unix_seconds(),
             now_ms: 0,
             started: self.started,
-            traffic: Arc::clone(&self.traffic),
+            tally: Tally::new(Arc::clone(&self.traffic), self.started.elapsed()),
             tap: self.tap.clone(),
         }
     }
@@ -78,6 +80,7 @@ impl Worker for Attendant {
         let newest = self.current.load();
         if !Arc::ptr_eq(newest, &self.snapshot) {
             self.snapshot = Arc::clone(newest);
+            self.tally.forget_zone();
         }
         self.now = unix_seconds();
         self.now_ms = self.started.elapsed().as_millis() as u64;
@@ -92,12 +95,13 @@ impl Worker for Attendant {
             now_ms: self.now_ms,
         };
         let tapped = self.tap.as_mut().and_then(Tap::next);
-        let reply = match respond(&self.snapshot, query, &meta, &mut self.scratch, out) {
-            Outcome::Send(length) => Reply::Send(length),
-            Outcome::Drop(_) => Reply::Silent,
+        let begun = self.tally.begin();
+        let outcome = respond(&self.snapshot, query, &meta, &mut self.scratch, out);
+        let (reply, fate) = match outcome {
+            Outcome::Send(length) => (Reply::Send(length), Fate::Answered),
+            Outcome::Drop(reason) => (Reply::Silent, Fate::Dropped(reason)),
         };
-        let sent = !matches!(reply, Reply::Silent);
-        self.traffic.count(&self.scratch.summary(), from, sent);
+        self.tally.end(&self.scratch, from, fate, begun);
         if let (Some(asked), Some(tap)) = (tapped, &mut self.tap) {
             let answer = match reply {
                 Reply::Send(length) => out.get(..length),

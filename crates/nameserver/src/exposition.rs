@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 
 /// Shows what a function gathers, which is called whenever Prometheus asks. `first` is the name of one of its families,
 /// by which the registry knows it.
@@ -61,6 +63,33 @@ pub fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
     let mut metric = labelled(labels);
     metric.set_gauge(gauge);
     metric
+}
+
+/// A family of one histogram without labels: how many values up to each bound and not up to the one before, behind them
+/// how many beyond the last, and the sum of all values.
+pub fn histogram(name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) -> MetricFamily {
+    let mut histogram = Histogram::default();
+    let mut so_far = 0;
+    let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
+        so_far += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(so_far);
+        bucket
+    });
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(counts.iter().sum());
+    histogram.set_sample_sum(sum);
+    let mut metric = labelled(&[]);
+    metric.set_histogram(histogram);
+    family(MetricType::HISTOGRAM, name, help, [metric])
+}
+
+/// What `/metrics` would show.
+#[cfg(test)]
+pub(crate) fn text(registry: &Registry) -> String {
+    let encoder = prometheus::TextEncoder::new();
+    encoder.encode_to_string(&registry.gather()).unwrap()
 }
 
 fn family(

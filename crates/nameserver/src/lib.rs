@@ -17,7 +17,7 @@ pub mod exposition;
 pub mod reloads;
 pub mod running;
 pub mod settings;
-pub mod traffic;
+mod traffic;
 pub mod zone_files;
 
 pub use counts::Counts;
@@ -25,5 +25,5 @@ pub use door::Door;
 pub use reloads::{InForce, Reloads};
 pub use running::{Running, Shell, Starting};
 pub use settings::Settings;
-pub use traffic::Traffic;
+use traffic::Traffic;
 pub use zone_files::ZoneFiles;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use dns_transport::{Server, pair, tcp, udp};
+use dns_transport::{Server, Transport, pair, tcp, udp};
 use prometheus::Registry;
 use service::shutdown::{self, Shutdown, Trigger};
 use service::{admin, watch::POLL_INTERVAL};
@@ -102,7 +102,9 @@ impl Shell {
                 trusted: trusted.clone(),
                 ..Server::new(self.door.clone())
             };
-            self.traffic.follow(handle.counters(), tcp.counters.clone());
+            let listeners = self.traffic.listeners();
+            listeners.udp(handle.counters());
+            listeners.stream(Transport::Tcp, tcp.counters.clone());
             server.dns.push(handle.local());
             server.udp.push(handle);
             let ending = server.ending();

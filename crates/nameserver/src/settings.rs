@@ -1,5 +1,6 @@
 //! What the configurations of both name servers have in common, and what of it goes into every snapshot.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,9 @@ use std::time::Duration;
 use dns_engine::Snapshot;
 use dns_transport::StreamLimits;
 use dns_transport::proxy::{Network, NetworkError, Trusted};
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use service::admin::LOOPBACK;
 use service::diagnostic::{Diagnostic, Report};
 
@@ -212,6 +215,32 @@ impl Settings {
     }
 }
 
+/// Reads one path, or a list of paths: `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+/// When it is neither.
+pub fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+    struct OneOrMore;
+
+    impl<'de> Visitor<'de> for OneOrMore {
+        type Value = Vec<PathBuf>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a path or a list of paths")
+        }
+
+        fn visit_str<E>(self, path: &str) -> Result<Vec<PathBuf>, E> {
+            Ok(vec![path.into()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, paths: A) -> Result<Vec<PathBuf>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(paths))
+        }
+    }
+
+    from.deserialize_any(OneOrMore)
+}
+
 /// The paths in the common tables, for resolving them against the folder of the configuration file.
 pub fn paths(dnstap: &mut Dnstap) -> impl Iterator<Item = &mut PathBuf> {
     dnstap.socket.iter_mut()
@@ -242,6 +271,8 @@ mod tests {
     #[serde(deny_unknown_fields, default)]
     #[allow(dead_code, reason = "only read")]
     struct Tables {
+        #[serde(deserialize_with = "one_or_more")]
+        zones: Vec<PathBuf>,
         udp_payload: UdpPayload,
         tcp: Tcp,
         proxy: Proxy,
@@ -272,6 +303,19 @@ mod tests {
         let long = format!("[identity]\nnsid = \"{}\"", "x".repeat(129));
         check(&long, "2:8: error: 129 octets");
         check("[dnstap]\nsample = 0", "2:10: error: invalid value");
+    }
+
+    #[test]
+    fn zones_are_one_place_or_a_list() {
+        for text in ["zones = \"a\"", "zones = [\"a\"]"] {
+            let tables: Tables = service::config::parse("x.toml", text).unwrap();
+            assert_eq!(tables.zones, [PathBuf::from("a")]);
+        }
+        check(
+            "zones = 5",
+            "1:9: error: invalid type: integer `5`, expected a path or a list",
+        );
+        check("zones = [5]", "1:10: error: invalid type");
     }
 
     #[test]
