@@ -4,10 +4,13 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns_transport::proxy::Trusted;
-use dns_transport::{Answerer, Arrival, Reply, Server, Worker, tcp, udp};
+use dns_transport::{Answerer, Arrival, Certificate, Reply, Server, Worker, tcp, tls, udp};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio::net::TcpListener;
 
 /// Answers with the query and 111 octets more, as an SRV answer of three records would be long.
 struct Null;
@@ -51,17 +54,29 @@ fn main() -> io::Result<()> {
         print(&format!("UDP {listen}"), cpu.spent()?, totals.answered);
         server.stop();
     }
-    stream()
+    tcp()?;
+    tls()
 }
 
-fn stream() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// A runtime whose only thread is easily found.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("streams")
         .enable_all()
-        .build()?;
-    let listener = runtime.block_on(async { tcp::bind(SocketAddr::from(([127, 0, 0, 1], 0))) })?;
+        .build()
+}
+
+fn listen(runtime: &tokio::runtime::Runtime) -> io::Result<(TcpListener, SocketAddr)> {
+    let _inside = runtime.enter();
+    let listener = tcp::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let local = listener.local_addr()?;
+    Ok((listener, local))
+}
+
+fn tcp() -> io::Result<()> {
+    let runtime = runtime()?;
+    let (listener, local) = listen(&runtime)?;
     let server = Server::new(Null);
     let counters = server.counters.clone();
     runtime.spawn(tcp::serve(listener, server, std::future::pending()));
@@ -69,6 +84,46 @@ fn stream() -> io::Result<()> {
     ask_streams(|| TcpStream::connect(local))?;
     print(
         "TCP, 16 pipelined",
+        cpu.spent()?,
+        counters.totals().answered,
+    );
+    Ok(())
+}
+
+/// With the handshakes of its connections, which are few.
+fn tls() -> io::Result<()> {
+    let runtime = runtime()?;
+    let (listener, local) = listen(&runtime)?;
+    let made = rcgen::generate_simple_self_signed(["ns.test".to_owned()]);
+    let made = made.map_err(io::Error::other)?;
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes());
+    let certificate = certificate.map_err(io::Error::other)?;
+    let server = Server::new(Null);
+    let counters = server.counters.clone();
+    runtime.spawn(async move {
+        tls::serve(listener, server, &certificate, std::future::pending()).await
+    });
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(made.cert.der().clone())
+        .map_err(io::Error::other)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = Arc::new(client);
+    let cpu = Cpu::of("streams");
+    ask_streams(|| {
+        let name = "ns.test".try_into().map_err(io::Error::other)?;
+        let connection = ClientConnection::new(Arc::clone(&client), name);
+        let connection = connection.map_err(io::Error::other)?;
+        Ok(StreamOwned::new(connection, TcpStream::connect(local)?))
+    })?;
+    print(
+        "TLS, 16 pipelined",
         cpu.spent()?,
         counters.totals().answered,
     );

@@ -26,6 +26,8 @@ pub struct StreamLimits {
     pub idle: Duration,
     /// Longest time from the first octet of a query to its last.
     pub message: Duration,
+    /// Longest time for a TLS or QUIC handshake.
+    pub handshake: Duration,
     /// Longest time for a client to take a batch of answers.
     pub write: Duration,
     /// Longest time that open connections get to finish after the shutdown.
@@ -41,6 +43,7 @@ impl Default for StreamLimits {
             connections_per_source_max: 64,
             idle: Duration::from_secs(10),
             message: Duration::from_secs(5),
+            handshake: Duration::from_secs(5),
             write: Duration::from_secs(5),
             drain: Duration::from_secs(3),
         }
@@ -110,6 +113,8 @@ pub(crate) enum End {
     Malformed,
     /// A balancer did not say whose connection it is.
     Unproxied,
+    /// The client gave up, or shares no protocol, version or cipher with us.
+    HandshakeFailed,
 }
 
 /// The counters of one connection. Dropping it counts the connection as closed, however it ended: also by a panic of
@@ -134,6 +139,7 @@ impl Tally {
             End::TimedOut => self.counters().timed_out.add_shared(1),
             End::Malformed => self.counters().malformed.add_shared(1),
             End::Unproxied => self.counters().unproxied.add_shared(1),
+            End::HandshakeFailed => self.counters().handshake_failed.add_shared(1),
         }
     }
 }

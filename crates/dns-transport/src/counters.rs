@@ -115,6 +115,7 @@ pub(crate) struct StreamCell {
     pub(crate) timed_out: Counter,
     pub(crate) malformed: Counter,
     pub(crate) unproxied: Counter,
+    pub(crate) handshake_failed: Counter,
 }
 
 /// Counters of a listener for connections: made by the caller, who may read them while it runs.
@@ -154,17 +155,20 @@ pub struct StreamTotals {
     pub malformed: u64,
     /// Of these, as a balancer did not say whose they are.
     pub unproxied: u64,
+    /// Of these, as no handshake came about.
+    pub handshake_failed: u64,
 }
 
 impl StreamTotals {
     /// Connections that were refused or ended by the server, by cause, as a metric shows it.
-    pub fn causes(&self) -> [(&'static str, u64); 5] {
+    pub fn causes(&self) -> [(&'static str, u64); 6] {
         [
             ("evicted", self.evicted),
             ("accept_failed", self.accept_failed),
             ("timed_out", self.timed_out),
             ("malformed", self.malformed),
             ("unproxied", self.unproxied),
+            ("handshake_failed", self.handshake_failed),
         ]
     }
 }
@@ -189,6 +193,7 @@ impl StreamCounters {
             timed_out: sum(|one| &one.timed_out),
             malformed: sum(|one| &one.malformed),
             unproxied: sum(|one| &one.unproxied),
+            handshake_failed: sum(|one| &one.handshake_failed),
         }
     }
 }

@@ -11,18 +11,22 @@
 
 mod accept;
 mod batch;
+mod certificate;
 pub mod counters;
+mod expiry;
 mod framed;
 pub mod pair;
 pub mod proxy;
 mod seats;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use accept::{Server, StreamLimits};
+pub use certificate::{Certificate, CertificateError};
 
 /// Makes workers; shared by all sockets.
 pub trait Answerer: Send + Sync + 'static {

@@ -9,5 +9,7 @@ mod proxy;
 mod running;
 mod tcp;
 mod telling;
+mod tls;
 mod tools;
+mod trust;
 mod udp;

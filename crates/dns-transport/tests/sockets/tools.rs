@@ -33,7 +33,6 @@ pub(crate) async fn kdig(at: SocketAddr, arguments: &[&str]) -> Option<String> {
 }
 
 /// Asks by dig.
-#[expect(dead_code, reason = "for the transports to come")]
 pub(crate) async fn dig(at: SocketAddr, arguments: &[&str]) -> Option<String> {
     let (ip, port) = (format!("@{}", at.ip()), at.port().to_string());
     let all = [&[&ip[..], "-p", &port], arguments].concat();
