@@ -7,6 +7,7 @@
 )]
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,8 +15,8 @@ use dns_engine::dnssec::{
     Algorithm, Key, Role, Scheduled, Signatures, Signing, SigningLimits, Timing, Validity, ZoneKeys,
 };
 use dns_engine::{
-    Client, Meta, Question, Scratch, Snapshot, Tailor, Tailored, Transport, Verdict, Zones, name,
-    respond, rtype, zonefile,
+    Client, CookieSecret, Cookies, Meta, Question, RateLimit, Scratch, Snapshot, Tailor, Tailored,
+    Transport, Verdict, Zones, name, respond, rtype, zonefile,
 };
 use ring::rand::SystemRandom;
 
@@ -60,8 +61,8 @@ fn main() {
             .is_ok()
     );
     let mut snapshot = Snapshot::new(zones, Routed);
-    println!("unsigned");
-    measure_all(&snapshot, 0);
+    measure_all("unsigned", &snapshot, 0, &[]);
+    measure_limits(&mut snapshot);
     for algorithm in Algorithm::ALL {
         let signatures = |cache_octets| {
             let limits = SigningLimits {
@@ -72,10 +73,8 @@ fn main() {
         };
         let warm = signatures(64 << 20);
         snapshot.signing = Some(signing(algorithm, &warm));
-        println!("signed with {algorithm}: without DO");
-        measure_all(&snapshot, 0);
-        println!("signed with {algorithm}: DO, signatures in the cache");
-        measure_all(&snapshot, DO);
+        measure_all(&format!("{algorithm}, no DO"), &snapshot, 0, &[]);
+        measure_all(&format!("{algorithm}, in the cache"), &snapshot, DO, &[]);
         let zone = snapshot.zones.iter().next().unwrap();
         let cold = signatures(64 << 20);
         let (signing, start) = (signing(algorithm, &cold), Instant::now());
@@ -83,9 +82,25 @@ fn main() {
         let per_second = warmed.made as f64 / start.elapsed().as_secs_f64();
         println!("made ahead: {per_second:7.0} signatures a second");
         snapshot.signing = Some(self::signing(algorithm, &signatures(0)));
-        println!("signed with {algorithm}: DO, every signature made");
-        measure_all(&snapshot, DO);
+        measure_all(&format!("{algorithm}, all made"), &snapshot, DO, &[]);
     }
+}
+
+/// Cookies and the rate limit, for queries from `NAMES` sources, half a millisecond apart.
+fn measure_limits(snapshot: &mut Snapshot) {
+    let client_cookie = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+    snapshot.cookies = Some(Cookies::new(CookieSecret([7; 16])));
+    measure_all("new cookie", snapshot, 0, &client_cookie);
+    snapshot.cookies = None;
+    for (section, per_second) in [("within the rate limit", u32::MAX), ("over it", 1)] {
+        snapshot.rate = Some(RateLimit {
+            per_second,
+            burst: per_second.min(1_000_000),
+            ..RateLimit::default()
+        });
+        measure_all(section, snapshot, 0, &[]);
+    }
+    snapshot.rate = None;
 }
 
 /// EDNS flag DO.
@@ -105,24 +120,23 @@ fn signing(algorithm: Algorithm, signatures: &Arc<Signatures>) -> Arc<Signing> {
     Arc::new(signing)
 }
 
-fn measure_all(snapshot: &Snapshot, flags: u8) {
-    let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100];
-    measure(snapshot, "static SRV, 3 records", flags, &[], |n| {
+fn measure_all(section: &str, snapshot: &Snapshot, flags: u8, options: &[u8]) {
+    let subnet = [&[0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100], options].concat();
+    let case = |what: &str, options: &[u8], qname: fn(usize) -> String| {
+        let wanted = std::env::args().nth(2).unwrap_or_default();
+        let what = format!("{section}: {what}");
+        if what.contains(&wanted) {
+            measure(snapshot, &what, flags, options, qname);
+        }
+    };
+    case("static SRV, 3 records", options, |n| {
         format!("_rtsp._tcp.s{n}.media.test")
     });
-    measure(
-        snapshot,
-        "tailored SRV, 3 records, ECS",
-        flags,
-        &subnet,
-        |n| format!("routed{n}.media.test"),
-    );
-    measure(snapshot, "no such name", flags, &[], |n| {
-        format!("x{n}.y.media.test")
+    case("tailored SRV, 3 records, ECS", &subnet, |n| {
+        format!("routed{n}.media.test")
     });
-    measure(snapshot, "refused", flags, &[], |n| {
-        format!("x{n}.other.test")
-    });
+    case("no such name", options, |n| format!("x{n}.y.media.test"));
+    case("refused", options, |n| format!("x{n}.other.test"));
 }
 
 /// Asks `NAMES` names over and over.
@@ -133,10 +147,6 @@ fn measure(
     options: &[u8],
     qname: impl Fn(usize) -> String,
 ) {
-    let wanted = std::env::args().nth(2).unwrap_or_default();
-    if !what.contains(&wanted) {
-        return;
-    }
     let queries: Vec<Vec<u8>> = (0..NAMES)
         .map(|number| {
             let mut query = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
@@ -147,7 +157,7 @@ fn measure(
             query
         })
         .collect();
-    let meta = Meta {
+    let mut meta = Meta {
         source: "192.0.2.1:4000".parse().unwrap(),
         local: "192.0.2.2:53".parse().unwrap(),
         transport: Transport::Udp,
@@ -163,7 +173,10 @@ fn measure(
     for _ in 0..5 {
         let start = Instant::now();
         for _ in 0..rounds / 5 {
-            for query in &queries {
+            for (number, query) in queries.iter().enumerate() {
+                let host = Ipv4Addr::from_bits(0x0A00_0000 + number as u32 * 257);
+                meta.source.set_ip(host.into());
+                meta.now_ms += number as u64 & 1;
                 black_box(respond(
                     snapshot,
                     black_box(query),
@@ -176,8 +189,5 @@ fn measure(
         let per_query = start.elapsed().as_secs_f64() * 1e9 / (NAMES * (rounds / 5)) as f64;
         best = best.min(per_query);
     }
-    println!(
-        "  {what:32} {best:7.0} ns  rcode {}",
-        scratch.summary().rcode
-    );
+    println!("{what:52} {best:7.0} ns  rcode {}", scratch.summary().rcode);
 }

@@ -229,8 +229,15 @@ impl<'a> Lookup<'a, '_> {
     /// The records of the tailor.
     fn tailored_records(&mut self, at: Place<'_>) -> Result<(), Full> {
         let (reply, tailored) = (&mut *self.reply, &mut *self.tailored);
-        let count = tailored.count();
-        reply.writer.composed(tailored.finished(), count)?;
+        if reply.writer.composes_all {
+            for data in tailored.rdatas() {
+                let writer = &mut reply.writer;
+                writer.record(at.section, at.owner, self.rtype, tailored.ttl(), data)?;
+            }
+        } else {
+            let count = tailored.count();
+            reply.writer.composed(tailored.finished(), count)?;
+        }
         reply.sign(at, self.rtype, tailored.ttl(), tailored.rdatas())
     }
 

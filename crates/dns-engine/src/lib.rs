@@ -19,6 +19,8 @@ mod hash;
 mod meta;
 pub mod name;
 mod negative;
+mod network;
+mod rate;
 mod rcode;
 pub mod rdata;
 mod reply;
@@ -39,6 +41,8 @@ mod zones;
 
 pub use cookie::{CookieSecret, CookieState, Cookies};
 pub use meta::{Meta, Transport};
+pub use network::{Network, NetworkError};
+pub use rate::{RateLimit, RateState};
 pub use rcode::Rcode;
 pub use respond::{DropReason, Outcome, respond};
 pub use rrset::RrSet;

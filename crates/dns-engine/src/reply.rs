@@ -121,7 +121,7 @@ impl<'b> Reply<'b> {
             Rcode::NXDOMAIN
         };
         let Some(signer) = self.signer.as_mut().filter(|signer| signer.proves()) else {
-            return self.writer.negative(zone.negative_soa());
+            return self.writer.negative(zone);
         };
         let ttl = zone.negative_ttl();
         // Every name has the two types that a proof consists of, also one that has no others.
@@ -134,7 +134,7 @@ impl<'b> Reply<'b> {
                 _ => signer.sign_denial(writer, at, held(), ttl),
             };
         }
-        self.writer.negative(zone.negative_soa())?;
+        self.writer.negative(zone)?;
         if !self.wish.dnssec_ok {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use crate::dnssec::Wish;
 use crate::ede::{self, ExtendedError};
 use crate::envelope::{Ending, Header, OPT_MAX, Opt};
 use crate::meta::{Meta, Transport};
+use crate::rate::RateState;
 use crate::reply::Reply;
 use crate::request::{self, Asked, HEADER, Request};
 use crate::scratch::Scratch;
@@ -39,6 +40,8 @@ pub enum DropReason {
     IsResponse,
     /// Its source is the very address it was sent to, or a port of services that answer whatever they get.
     NoClient,
+    /// Its source has had as many answers as a datagram's source may have.
+    RateLimited,
     /// The output buffer cannot hold the smallest answer; give it 512 octets or more.
     NoRoom,
 }
@@ -67,6 +70,18 @@ pub fn respond(
     let source = meta.source.ip().to_canonical();
     let (cookie, cookie_of_answer) = read_cookie(snapshot, &mut request, source, meta);
 
+    let rate = match &snapshot.rate {
+        Some(limit) if meta.transport.is_datagram() && cookie != CookieState::Valid => {
+            scratch.limiter.judge(limit, source, meta.now_ms)
+        }
+        _ => RateState::Unlimited,
+    };
+    if rate == RateState::Dropped {
+        scratch.summary.cookie = cookie;
+        scratch.summary.rate = rate;
+        return Outcome::Drop(DropReason::RateLimited);
+    }
+
     let question_end = request.question.map_or(HEADER, |asked| asked.end);
     out[..HEADER].fill(0);
     out[HEADER..question_end].copy_from_slice(&query[HEADER..question_end]);
@@ -82,10 +97,12 @@ pub fn respond(
         datagram: meta.transport.is_datagram(),
         now: meta.now,
     };
-    let writer = Writer::new(out, question_end, room, &mut scratch.suffixes);
+    let mut writer = Writer::new(out, question_end, room, &mut scratch.suffixes);
+    writer.composes_all = snapshot.limits.composes_all;
     let mut reply = Reply::new(writer, wish, &mut scratch.bench);
     match (request.fault, request.question) {
         (Some(fault), _) => reply.fail(fault),
+        (None, Some(_)) if rate == RateState::Slipped => reply.truncate(),
         (None, Some(asked)) => {
             let client = Client {
                 source,
@@ -115,11 +132,21 @@ pub fn respond(
             CookieState::ClientOnly | CookieState::Valid => reply.fail(Rcode::NOERROR),
         },
     }
-    if meta.transport.is_datagram() && cookie != CookieState::Valid {
-        let size = reply.writer.length() + opt.as_ref().map_or(0, Opt::reserved);
-        ask_for_cookie(snapshot, cookie, size, &mut reply);
+    if let Some(Some(octets)) = snapshot
+        .cookies
+        .as_ref()
+        .map(|cookies| cookies.required_above)
+        && meta.transport.is_datagram()
+        && cookie != CookieState::Valid
+        && reply.writer.length() + limit - room > octets.into()
+    {
+        ask_for_cookie(cookie, &mut reply);
     }
-    scratch.summary = summarise(&request, cookie, &reply);
+    scratch.summary = Summary {
+        cookie,
+        rate,
+        ..summarise(&request, &reply)
+    };
 
     let header = Header {
         rcode: reply.rcode,
@@ -172,20 +199,15 @@ fn read_cookie(
     read
 }
 
-/// Takes back an answer that is too large for a client that has proved nothing, if such a rule is set.
-fn ask_for_cookie(snapshot: &Snapshot, cookie: CookieState, size: usize, reply: &mut Reply<'_>) {
-    let required = snapshot
-        .cookies
-        .as_ref()
-        .and_then(|cookies| cookies.required_above);
-    let has_answer = !matches!(reply.rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS);
-    if required.is_none_or(|octets| size <= octets.into()) || !has_answer {
+/// Takes back an answer that is too large for a client that has proved nothing.
+fn ask_for_cookie(cookie: CookieState, reply: &mut Reply<'_>) {
+    if matches!(reply.rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS) {
         return;
     }
-    reply.writer.clear();
-    match cookie {
-        CookieState::None => reply.truncate(),
-        _ => reply.fail(Rcode::BADCOOKIE),
+    reply.truncate();
+    if cookie != CookieState::None {
+        reply.truncated = false;
+        reply.fail(Rcode::BADCOOKIE);
     }
 }
 
@@ -215,7 +237,7 @@ fn size_limit(request: &Request<'_>, limits: &Limits, transport: Transport) -> u
     usize::from(limit)
 }
 
-fn summarise(request: &Request<'_>, cookie: CookieState, reply: &Reply<'_>) -> Summary {
+fn summarise(request: &Request<'_>, reply: &Reply<'_>) -> Summary {
     let class = match (reply.rcode, reply.writer.counts()) {
         (Rcode::NXDOMAIN, _) => AnswerClass::NameError,
         (Rcode::NOERROR, _) if reply.truncated => AnswerClass::Error,
@@ -231,10 +253,10 @@ fn summarise(request: &Request<'_>, cookie: CookieState, reply: &Reply<'_>) -> S
         class,
         subnet: edns.is_some_and(|edns| edns.subnet.is_some()),
         dnssec_ok: reply.wish.dnssec_ok,
-        cookie,
         tailored: reply.tailored,
         truncated: reply.truncated,
         extended_error: reply.error.map(|error| error.code),
         zone_octets: reply.zone.map(|zone| zone.origin().len() as u8),
+        ..Summary::default()
     }
 }

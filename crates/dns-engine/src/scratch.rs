@@ -3,6 +3,7 @@
 use crate::answer::Chain;
 use crate::dnssec::Bench;
 use crate::name::NameBuffer;
+use crate::rate::Limiter;
 use crate::summary::Summary;
 use crate::tailor::Tailored;
 use crate::writer::Suffixes;
@@ -14,6 +15,7 @@ pub struct Scratch {
     pub(crate) tailored: Tailored,
     pub(crate) suffixes: Suffixes,
     pub(crate) bench: Bench,
+    pub(crate) limiter: Limiter,
     pub(crate) summary: Summary,
 }
 
@@ -24,7 +26,8 @@ impl Default for Scratch {
 }
 
 impl Scratch {
-    /// Allocates everything that queries will need.
+    /// Allocates everything that queries will need, but for the table of a rate limit, which the first
+    /// datagram brings.
     pub fn new() -> Self {
         Self {
             qname: NameBuffer::new(),
@@ -32,6 +35,7 @@ impl Scratch {
             tailored: Tailored::new(),
             suffixes: Suffixes::new(),
             bench: Bench::new(),
+            limiter: Limiter::new(),
             summary: Summary::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cookie::Cookies;
 use crate::dnssec::Signing;
+use crate::rate::RateLimit;
 use crate::tailor::{Tailor, ZonesOnly};
 use crate::zones::Zones;
 
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub identity: Identity,
     /// Server cookies (RFC 7873); `None` ignores the option.
     pub cookies: Option<Cookies>,
+    /// How many datagrams a source may have answered; `None` answers all.
+    pub rate: Option<RateLimit>,
     /// Which zones are signed; none by default.
     pub signing: Option<Arc<Signing>>,
 }
@@ -39,6 +42,7 @@ impl Snapshot {
             limits: Limits::default(),
             identity: Identity::default(),
             cookies: None,
+            rate: None,
             signing: None,
         }
     }
@@ -57,6 +61,9 @@ pub struct Limits {
     /// How long an idle connection is kept, in units of 100 ms, told to TCP and TLS clients that ask
     /// (RFC 7828); `None` does not tell. The transport's own limit should be a little longer.
     pub keepalive: Option<u16>,
+    /// Composes every record by itself instead of copying prepared ones: the same octets, more slowly. For
+    /// tests and for finding faults.
+    pub composes_all: bool,
 }
 
 impl Default for Limits {
@@ -64,6 +71,7 @@ impl Default for Limits {
         Self {
             udp_payload: UDP_PAYLOAD,
             keepalive: None,
+            composes_all: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Facts about an answer that counters want.
 
 use crate::cookie::CookieState;
+use crate::rate::RateState;
 use crate::rcode::Rcode;
 
 /// Facts about the last answer; see [`Scratch::summary`](crate::Scratch::summary). They hold for every transport.
@@ -18,6 +19,8 @@ pub struct Summary {
     pub dnssec_ok: bool,
     /// What the query's cookie proved.
     pub cookie: CookieState,
+    /// What the rate limit said.
+    pub rate: RateState,
     /// The tailor answered, not the zone.
     pub tailored: bool,
     /// The answer was cut (TC).

@@ -1,10 +1,10 @@
 //! Composes a message into the caller's buffer: bounded, with name compression, without allocation.
 
 use crate::name::{self, LABELS_MAX};
-use crate::negative::NegativeSoa;
 use crate::rdata;
 use crate::request::HEADER;
 use crate::rrset::RrSet;
+use crate::zone::Zone;
 
 /// How many name suffixes are remembered for compression: enough for an answer of 1232 octets, and
 /// a bound on the work for one of 64 KiB.
@@ -12,7 +12,7 @@ const SUFFIXES_MAX: usize = 96;
 /// Pointers reach no further (RFC 1035 §4.1.4).
 const POINTER_MAX: usize = 0x3FFF;
 /// Octets of a question behind its name.
-const TYPE_AND_CLASS: usize = 4;
+pub(crate) const TYPE_AND_CLASS: usize = 4;
 /// A pointer to the name of the question.
 pub(crate) const QUESTION_POINTER: [u8; 2] = [0xC0, HEADER as u8];
 
@@ -45,6 +45,14 @@ pub(crate) struct Suffixes {
 }
 
 impl Suffixes {
+    /// How many fit.
+    pub(crate) const MAX: usize = SUFFIXES_MAX;
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.used
+    }
+
     pub(crate) const fn new() -> Self {
         Self {
             entries: [(0, 0); SUFFIXES_MAX],
@@ -62,6 +70,8 @@ pub(crate) struct Writer<'b> {
     question_end: usize,
     counts: [u16; 3],
     suffixes: &'b mut Suffixes,
+    /// Nothing is copied from what was prepared; see `Limits::composes_all`.
+    pub(crate) composes_all: bool,
 }
 
 /// A place to come back to when something does not fit.
@@ -89,6 +99,7 @@ impl<'b> Writer<'b> {
             question_end,
             counts: [0; 3],
             suffixes,
+            composes_all: false,
         }
     }
 
@@ -189,18 +200,18 @@ impl<'b> Writer<'b> {
         Ok(())
     }
 
-    /// Writes the SOA record of a zone that the name of the question is in.
-    pub(crate) fn negative(&mut self, soa: &NegativeSoa) -> Result<(), Full> {
+    /// Writes the SOA record of a zone that the name of the question is in (RFC 2308 §3).
+    pub(crate) fn negative(&mut self, zone: &Zone) -> Result<(), Full> {
+        let prepared = zone.negative_soa();
+        let may_copy = self.at == self.question_end && !self.composes_all;
+        let origin_at = prepared.origin_at(self.out, self.question_end);
+        let Some(origin_at) = origin_at.filter(|_| may_copy) else {
+            let owner = Owner::Name(zone.origin());
+            return self.rrset(Section::Authority, owner, zone.soa(), zone.negative_ttl());
+        };
         let start = self.at;
-        self.put(soa.octets())?;
-        // Behind the name stand type and class; the name ends with the zone's.
-        let origin_at = self
-            .question_end
-            .saturating_sub(TYPE_AND_CLASS + soa.origin_length());
-        let pointer = (0xC000 | origin_at as u16).to_be_bytes();
-        for at in soa.pointers() {
-            self.out[start + at..start + at + 2].copy_from_slice(&pointer);
-        }
+        self.put(prepared.octets())?;
+        prepared.point(self.out, start, origin_at);
         self.counts[Section::Authority as usize] += 1;
         Ok(())
     }

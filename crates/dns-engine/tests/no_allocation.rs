@@ -16,7 +16,8 @@ use std::net::Ipv4Addr;
 use common::{Query, example_with, meta};
 use dns_engine::dnssec::Algorithm;
 use dns_engine::{
-    Client, Outcome, Question, Scratch, Snapshot, Tailor, Tailored, Transport, Verdict, respond,
+    Client, CookieSecret, Cookies, Outcome, Question, RateLimit, Scratch, Snapshot, Tailor,
+    Tailored, Transport, Verdict, respond,
 };
 use verifiers::sign;
 
@@ -77,6 +78,22 @@ fn warm_queries_allocate_nothing() {
     check(&example_with(Tokens), 0);
 }
 
+/// Cookies, the rate limit and every option cost no allocation either.
+#[test]
+fn warm_queries_to_a_server_with_everything_on_allocate_nothing() {
+    let mut snapshot = example_with(Tokens);
+    snapshot.identity.nsid = Some(b"a".as_slice().into());
+    snapshot.identity.version = Some("b".into());
+    snapshot.limits.keepalive = Some(100);
+    snapshot.cookies = Some(Cookies::new(CookieSecret([5; 16])));
+    snapshot.rate = Some(RateLimit {
+        burst: 1000,
+        slip: 1,
+        ..RateLimit::default()
+    });
+    check(&snapshot, 0);
+}
+
 /// Signatures are made once; then they come from the cache.
 #[test]
 fn warm_queries_for_signed_answers_allocate_nothing() {
@@ -110,8 +127,11 @@ fn check(snapshot: &Snapshot, flags: u32) {
             let query = Query::new(qname, qtype);
             queries.push(query.wire());
             queries.push(query.clone().edns_flags(flags).wire());
-            let subnet = query.subnet(&[0, 1, 24, 0, 198, 51, 100]);
+            let subnet = query.clone().subnet(&[0, 1, 24, 0, 198, 51, 100]);
             queries.push(subnet.edns_flags(flags).wire());
+            let all = query.option(3, b"").option(10, b"clientid").option(11, b"");
+            queries.push(all.option(12, b"").option(19, b"").wire());
+            queries.push(Query::new("version.bind", qtype).class(3).wire());
         }
     }
     let mut scratch = Scratch::new();
