@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use dns_engine::{Client, Question, Tailor, Tailored, Verdict, Zone, Zones, name, rtype};
+use dns_engine::{
+    Client, Question, RrSet, Tailor, Tailored, Types, Verdict, Zone, Zones, name, rtype,
+};
 use traffic_map::{
     Map, Match,
     services::{Policy, Service},
@@ -273,6 +275,30 @@ impl Tailor for Routing {
             }
             Place::OwnerFor(..) if question.rtype == rtype::ANY => Verdict::Answer,
             Place::OwnerFor(..) => Verdict::NoData,
+        }
+    }
+
+    fn types(&self, name: &[u8]) -> Types {
+        match self.names.find(name) {
+            // The zone has SRV records there as well, else the service would not fit.
+            Place::Outside | Place::Owner(_) => Types::Zone,
+            Place::OwnerFor(..) => Types::Alone(&[rtype::SRV]),
+            Place::Between | Place::Nowhere => Types::Alone(&[]),
+        }
+    }
+
+    fn known(&self, show: &mut dyn FnMut(&[u8], &RrSet)) {
+        for routed in &self.services {
+            let Ok(owner) = name::parse(&routed.service.owner, Some(name::ROOT)) else {
+                continue;
+            };
+            let port = routed.service.srv.port;
+            for records in routed.templates.iter().flat_map(Templates::all) {
+                let rdatas = records.iter().map(|record| record.data(port));
+                if let Some(set) = RrSet::new(rtype::SRV, routed.service.ttl.max, rdatas) {
+                    show(&name::lowered(&owner), &set);
+                }
+            }
         }
     }
 }

@@ -21,6 +21,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// The data of the SRV record.
+    pub fn data(&self, port: u16) -> Vec<u8> {
+        let numbers = [self.priority, self.weight, port].map(u16::to_be_bytes);
+        [numbers.as_flattened(), &self.target].concat()
+    }
+
     /// The token as text.
     pub fn token(&self) -> &str {
         let label = self.target.get(1..=LENGTH).unwrap_or_default();
@@ -60,6 +66,12 @@ impl Templates {
             });
         }
         Self { by_placement }
+    }
+
+    /// All records there are, those of one answer together.
+    pub fn all(&self) -> impl Iterator<Item = &[Record]> {
+        let variants = self.by_placement.values();
+        variants.flat_map(|variants| [&*variants.told, &*variants.assumed])
     }
 
     /// The records for the placement with this id; `assumed` if nobody told the client's network.

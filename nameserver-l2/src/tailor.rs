@@ -1,10 +1,12 @@
 //! The program's part of an answer: a name one label below a token zone is opened as a token, and becomes addresses.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use dns_engine::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, Zone, name, rtype};
+use dns_engine::{
+    Client, ClientSubnet, Question, Tailor, Tailored, Types, Verdict, Zone, name, rtype,
+};
 use route_token::{LENGTH, Payload, ZoneKeys};
 
 use crate::metrics::Counters;
@@ -212,6 +214,29 @@ impl Tailor for Tokens {
             Some(_) => Verdict::Answer,
             None => Verdict::ServFail,
         }
+    }
+
+    /// Families that some edge has: which ones an answer has depends on what is live, and on the client.
+    fn types(&self, name: &[u8]) -> Types {
+        let opens = |(zone, label): (&TokenZone, _)| {
+            let keys = zone.keys.as_ref();
+            keys.is_some_and(|keys| keys.open(label).is_ok())
+        };
+        if !self.find(name).is_some_and(opens) {
+            return Types::Zone;
+        }
+        let table = self.view.table();
+        let targets = table
+            .as_deref()
+            .map_or(&[][..], |table| &table.plan.targets);
+        let v4 = targets.iter().any(SocketAddr::is_ipv4);
+        let v6 = targets.iter().any(SocketAddr::is_ipv6);
+        Types::Alone(match (v4, v6) {
+            (true, true) => &[rtype::A, rtype::AAAA],
+            (true, false) => &[rtype::A],
+            (false, true) => &[rtype::AAAA],
+            (false, false) => &[],
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::ede::ExtendedError;
 use crate::name;
+use crate::rrset::RrSet;
 use crate::rtype;
 use crate::writer::QUESTION_POINTER;
 
@@ -23,6 +24,10 @@ pub trait Tailor: Send + Sync {
     fn types(&self, _name: &[u8]) -> Types {
         Types::Zone
     }
+
+    /// Shows every record set this tailor can answer with, with its owner (lower-cased wire form), as far as they are
+    /// finite and known: so that they can be signed beforehand.
+    fn known(&self, _show: &mut dyn FnMut(&[u8], &RrSet)) {}
 }
 
 /// The types of a name, as far as a tailor has a say in them.
@@ -54,6 +59,10 @@ impl<T: Tailor + ?Sized> Tailor for Arc<T> {
 
     fn types(&self, name: &[u8]) -> Types {
         T::types(self, name)
+    }
+
+    fn known(&self, show: &mut dyn FnMut(&[u8], &RrSet)) {
+        T::known(self, show);
     }
 }
 

@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use common::{Answer, Query, example, example_with, meta};
-use dns_engine::dnssec::{Algorithm, SigningLimits};
+use dns_engine::dnssec::{Algorithm, SigningLimits, warm};
 use dns_engine::{
-    Client, Outcome, Question, Scratch, Snapshot, Tailor, Tailored, Transport, Types, Verdict,
-    respond, rtype,
+    Client, Outcome, Question, RrSet, Scratch, Snapshot, Tailor, Tailored, Transport, Types,
+    Verdict, respond, rtype,
 };
 use verifiers::{Taken, keys_of, pair, sign, signing, take_apart, verify, wire};
 
@@ -112,6 +112,17 @@ impl Tailor for Policy {
             (b"forged", _) => Verdict::NxDomain,
             (b"refused", _) => Verdict::Refused,
             _ => Verdict::Zone,
+        }
+    }
+
+    fn known(&self, show: &mut dyn FnMut(&[u8], &RrSet)) {
+        for target in ["NEAR.edge", "far.edge"] {
+            let data = |weight: u8| {
+                let numbers = [0, 1, 0, weight, 0x21, 0x6A];
+                [&numbers[..], &wire(target)].concat()
+            };
+            let set = RrSet::new(rtype::SRV, 30, [70, 30, 50].map(data)).unwrap();
+            show(&wire("_rtsp._tcp.live.example"), &set);
         }
     }
 
@@ -603,6 +614,31 @@ fn what_does_not_fit_with_its_signatures_is_truncated() {
             }
         }
     }
+}
+
+#[test]
+fn what_was_signed_ahead_is_not_signed_again() {
+    let snapshot = sign(example_with(Policy), Algorithm::Ed25519);
+    let warmed = warm(&snapshot, NOW);
+    // DNSKEY, what the zone speaks for but for wildcards, and both answers of the tailor.
+    assert_eq!((warmed.rrsets, warmed.made), (24, 24));
+    assert_eq!(warm(&snapshot, NOW).made, 0);
+    let zone = snapshot.zones.exact(&wire("example")).unwrap();
+    for node in zone.nodes() {
+        let owner = dns_engine::name::text(node.owner());
+        for set in node.rrsets() {
+            ask(&snapshot, &owner, &rtype::text(set.rtype), DO);
+        }
+    }
+    ask(&snapshot, "example", "DNSKEY", DO);
+    let counts = snapshot.signing.as_ref().unwrap().signatures().counts();
+    // What wildcards make, here under their own names, and the proof that a delegation has no DS.
+    assert_eq!(counts.made - warmed.made, 4, "{counts:?}");
+    assert_eq!(
+        warm(&snapshot, NOW + 8 * 86_400).made,
+        24,
+        "the next week's"
+    );
 }
 
 #[test]

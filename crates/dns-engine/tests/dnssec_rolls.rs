@@ -105,7 +105,7 @@ impl World {
 
     fn zone_keys(&self) -> ZoneKeys {
         let keys = (0..self.planned.len()).map(|place| Scheduled {
-            key: self.key(place),
+            key: self.key(place).into(),
             timing: self.planned[place].timing,
         });
         let ttl = self.policy.dnskey_ttl;
@@ -447,7 +447,7 @@ fn steps_that_come_too_early_or_make_no_sense_are_refused() {
 fn faults_of_keys_are_found_before_validators_find_them() {
     let policy = RollPolicy::default();
     let mut world = World::new(policy);
-    let faults = |world: &World, now| audit(&world.zone_keys(), None, now);
+    let faults = |world: &World, now| audit(&world.zone_keys(), None, &policy, now);
     assert_eq!(faults(&world, START), [Fault::NothingSigns]);
     world.begin(&BOTH, ALGORITHM);
     let tag = world.id(0).0;
@@ -480,16 +480,20 @@ fn faults_of_a_zone_that_is_signed_here_are_found() {
         @ 60 CDS 1 13 2 00\na 700000 A 192.0.2.1\n";
     let zone = dns_engine::zonefile::parse("t", text, None).unwrap();
     let keys = verifiers::pair("example", ALGORITHM);
-    let found: Vec<String> = audit(&keys, Some(&zone), START)
+    let found: Vec<String> = audit(&keys, Some(&zone), &RollPolicy::default(), START)
         .iter()
         .map(ToString::to_string)
         .collect();
     let ttl = "a TTL of 700000 s is longer than the 604800 s that a signature holds at least";
-    let [ds, too_long, cds] = &found[..] else {
+    let [ds, too_long, over, cds] = &found[..] else {
         panic!("{found:?}");
     };
     assert!(ds.contains("has no DS record"));
     assert_eq!(too_long, ttl);
+    assert!(
+        over.contains("than the 86400 s that rolls of keys wait for"),
+        "{over}"
+    );
     assert!(cds.starts_with("example. has a CDS"));
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::roll::RollPolicy;
 use super::schedule::{Scheduled, ZoneKeys};
 use crate::name::Text;
 use crate::rtype;
@@ -34,6 +35,13 @@ pub enum Fault {
         /// Unix seconds.
         since: u64,
     },
+    /// Rolls are planned for a zone whose TTLs are not as long.
+    TtlOverPolicy {
+        /// The largest TTL of the zone in seconds.
+        ttl: u32,
+        /// The largest one that rolls wait for.
+        ttl_max: u32,
+    },
     /// Signatures can end before the records that caches hold with them.
     TtlTooLong {
         /// The largest TTL of the zone in seconds.
@@ -53,9 +61,12 @@ pub enum Fault {
 impl Fault {
     /// True if validators reject answers, now or soon; otherwise it is something to see to.
     pub fn is_error(&self) -> bool {
-        !matches!(
+        matches!(
             self,
-            Self::NoDs { .. } | Self::DsAwaited { .. } | Self::MadeHere { .. }
+            Self::NothingSigns
+                | Self::SigningEnds { .. }
+                | Self::ChainBreaks { .. }
+                | Self::TtlTooLong { .. }
         )
     }
 
@@ -67,6 +78,7 @@ impl Fault {
             Self::ChainBreaks { .. } => "a key has to be published for as long as it signs",
             Self::NoDs { .. } => "give its times a submission of DS, or remove the key",
             Self::DsAwaited { .. } => "give the parent the DS record, then say that it was seen",
+            Self::TtlOverPolicy { .. } => "raise the policy's `ttl_max_seconds`, or lower the TTL",
             Self::TtlTooLong { .. } => "lower the TTL, or let signatures hold longer",
             Self::MadeHere { .. } => "remove it: its place is taken by what the keys say",
         }
@@ -91,6 +103,10 @@ impl fmt::Display for Fault {
                     "the DS record of key {tag} is awaited at the parent since {since}"
                 )
             }
+            Self::TtlOverPolicy { ttl, ttl_max } => write!(
+                f,
+                "a TTL of {ttl} s is longer than the {ttl_max} s that rolls of keys wait for"
+            ),
             Self::TtlTooLong { ttl, least } => write!(
                 f,
                 "a TTL of {ttl} s is longer than the {least} s that a signature holds at least"
@@ -109,7 +125,7 @@ impl fmt::Display for Fault {
 const AHEAD: u64 = 30 * 86_400;
 
 /// Looks at the keys of a zone at a time, and at the zone if it is there.
-pub fn audit(keys: &ZoneKeys, zone: Option<&Zone>, now: u64) -> Vec<Fault> {
+pub fn audit(keys: &ZoneKeys, zone: Option<&Zone>, policy: &RollPolicy, now: u64) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !keys.signs(now) {
         faults.push(Fault::NothingSigns);
@@ -132,7 +148,7 @@ pub fn audit(keys: &ZoneKeys, zone: Option<&Zone>, now: u64) -> Vec<Fault> {
     let entries = keys.keys().iter().filter(|key| key.key.role().signs_keys());
     faults.extend(entries.filter_map(|key| at_parent(key, now)));
     if let Some(zone) = zone {
-        faults.extend(of_zone(keys, zone));
+        faults.extend(of_zone(keys, zone, policy));
     }
     faults
 }
@@ -160,7 +176,7 @@ fn at_parent(scheduled: &Scheduled, now: u64) -> Option<Fault> {
     }
 }
 
-fn of_zone(keys: &ZoneKeys, zone: &Zone) -> Vec<Fault> {
+fn of_zone(keys: &ZoneKeys, zone: &Zone, policy: &RollPolicy) -> Vec<Fault> {
     let validity = keys.validity();
     let least = validity.lifetime.saturating_sub(validity.refresh);
     let mut faults = Vec::new();
@@ -175,6 +191,12 @@ fn of_zone(keys: &ZoneKeys, zone: &Zone) -> Vec<Fault> {
                 });
             }
         }
+    }
+    if ttl_max > policy.ttl_max {
+        faults.push(Fault::TtlOverPolicy {
+            ttl: ttl_max,
+            ttl_max: policy.ttl_max,
+        });
     }
     if ttl_max > least {
         faults.push(Fault::TtlTooLong {

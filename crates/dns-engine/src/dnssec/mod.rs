@@ -22,6 +22,7 @@ mod schedule;
 mod signatures;
 mod signer;
 mod signing;
+mod warm;
 
 pub use algorithm::{Algorithm, SIGNATURE_LENGTH};
 pub use audit::{Fault, audit};
@@ -30,5 +31,6 @@ pub use rrsig::Validity;
 pub use schedule::{DsTiming, ScheduleError, Scheduled, State, Timing, ZoneKeys};
 pub use signatures::{Signatures, SigningCounts, SigningLimits};
 pub(crate) use signer::{Bench, Held, Place, Signer, Wish};
+pub use signing::Signing;
 pub(crate) use signing::is_shadowed;
-pub use signing::{Signing, Warmed};
+pub use warm::{Warmed, warm};

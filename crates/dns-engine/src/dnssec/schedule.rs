@@ -10,6 +10,8 @@
 //! A CSK does both. The windows are independent: for a roll of the algorithm, signatures come before the key and
 //! leave after it (RFC 6781 §4.1.4).
 
+use std::sync::Arc;
+
 use super::key::Key;
 use super::rrsig::Validity;
 use crate::rrset::RrSet;
@@ -131,10 +133,10 @@ fn passed(time: Option<u64>, now: u64) -> bool {
 }
 
 /// A key and its times.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scheduled {
     /// The key.
-    pub key: Key,
+    pub key: Arc<Key>,
     /// Its times.
     pub timing: Timing,
 }
@@ -253,7 +255,7 @@ impl ZoneKeys {
         };
         places
             .iter()
-            .filter_map(|&place| Some(&self.keys.get(place)?.key))
+            .filter_map(|&place| Some(&*self.keys.get(place)?.key))
     }
 }
 

@@ -36,7 +36,7 @@ pub fn new_key(role: Role, algorithm: Algorithm) -> Key {
 /// A key that does what its role says, always.
 pub fn always(key: Key) -> Scheduled {
     Scheduled {
-        key,
+        key: key.into(),
         timing: Timing::default(),
     }
 }
