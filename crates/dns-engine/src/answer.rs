@@ -307,12 +307,15 @@ impl<'a> Lookup<'a, '_> {
             .writer
             .rrset(Section::Authority, owner, servers, servers.ttl)?;
         self.prove_delegation(cut)?;
-        for server in hosts(servers) {
-            let fits = self.add_addresses(server, Zone::exact);
-            // Without glue inside the delegated zone nobody gets there: it is required (RFC 9471 §3).
-            if !fits && name::is_within(server, cut.owner()) {
+        // Without glue inside the delegated zone nobody gets there: it is required (RFC 9471 §3.1).
+        let is_inside = |server: &&[u8]| name::is_within(server, cut.owner());
+        for server in hosts(servers).filter(is_inside) {
+            if !self.add_addresses(server, Zone::exact) {
                 return Err(Full);
             }
+        }
+        for server in hosts(servers).filter(|server| !is_inside(server)) {
+            self.add_addresses(server, Zone::exact);
         }
         Ok(())
     }

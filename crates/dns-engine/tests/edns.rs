@@ -263,6 +263,23 @@ fn malformed_messages_are_formerr() {
 }
 
 #[test]
+fn several_questions_are_malformed_but_the_opt_record_behind_them_is_read() {
+    // RFC 9619 §4; RFC 6891 §7.
+    let one = Query::new("mail.example", "A");
+    for more in [&b"\x01x\0\0\x01\0\x01"[..], b"\xC0\x0C\0\x1C\0\x01"] {
+        let mut wire = one.clone().edns_flags(0x8000).wire();
+        wire[5] = 2;
+        wire.splice(
+            12 + one.question.len()..12 + one.question.len(),
+            more.iter().copied(),
+        );
+        let answer = ask_wire(&example(), &wire, Transport::Udp);
+        assert_eq!((answer.rcode, answer.octets[5]), (1, 0));
+        assert_eq!(answer.opt, Some((1232, 0x8000, Vec::new())));
+    }
+}
+
+#[test]
 fn other_records_in_a_query_do_no_harm() {
     let mut wire = Query::new("mail.example", "A").wire();
     wire[11] = 1;
