@@ -45,20 +45,33 @@ pub enum NameError {
 /// A name without a final dot is completed by `origin` (wire form); with the root as origin,
 /// `stream.example` and `stream.example.` are the same.
 pub fn parse(text: &str, origin: Option<&[u8]>) -> Result<Vec<u8>, NameError> {
+    let mut wire = Vec::with_capacity(text.len() + 1 + origin.map_or(1, <[u8]>::len));
+    parse_onto(&mut wire, text, origin)?;
+    Ok(wire)
+}
+
+/// Reads a name as [`parse`] does and appends it to `wire`, which then holds rubbish behind its old
+/// end if there is an error.
+pub(crate) fn parse_onto(
+    wire: &mut Vec<u8>,
+    text: &str,
+    origin: Option<&[u8]>,
+) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
+    let start = wire.len();
+    let mut label_at = start;
+    wire.push(0);
     if text == "." {
-        return Ok(ROOT.to_vec());
+        return Ok(());
     }
-    let mut wire = vec![0];
-    let mut label_at = 0;
     let mut octets = text.bytes();
     let mut ended = false;
     while let Some(octet) = octets.next() {
         ended = octet == b'.';
         if ended {
-            close_label(&mut wire, label_at)?;
+            close_label(wire, label_at)?;
             label_at = wire.len();
             wire.push(0);
             continue;
@@ -71,13 +84,13 @@ pub fn parse(text: &str, origin: Option<&[u8]>) -> Result<Vec<u8>, NameError> {
         wire.push(octet);
     }
     if !ended {
-        close_label(&mut wire, label_at)?;
+        close_label(wire, label_at)?;
         wire.extend_from_slice(origin.ok_or(NameError::NoOrigin)?);
     }
-    if wire.len() > NAME_MAX {
+    if wire.len() - start > NAME_MAX {
         Err(NameError::TooLong)
     } else {
-        Ok(wire)
+        Ok(())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::rdata;
+
 /// All records of one owner and type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RrSet {
@@ -53,27 +55,55 @@ impl RrSet {
         self.count
     }
 
-    /// Joins records of one owner and type; identical ones are one (RFC 2181 §5).
+    /// Joins records of one owner and type; identical ones are one (RFC 2181 §5), and the lowest TTL is
+    /// everyone's (RFC 2181 §5.2).
     pub(crate) fn gather(records: &[Record]) -> Option<Self> {
         let first = records.first()?;
-        let mut seen = HashSet::new();
+        let rtype = first.rtype;
+        let ttl = records.iter().map(|record| record.ttl).min()?;
         let length = records.iter().map(|record| 2 + record.data.len()).sum();
         let (mut data, mut count) = (Vec::with_capacity(length), 0_u16);
-        for record in records {
-            let new = records.len() == 1 || seen.insert(&record.data);
-            if new && count < u16::MAX {
+        let repeated = repetitions(rtype, records.iter().map(|record| &record.data[..]));
+        for (record, repeated) in records.iter().zip(repeated) {
+            if !repeated && count < u16::MAX {
                 data.extend_from_slice(&(record.data.len() as u16).to_be_bytes());
                 data.extend_from_slice(&record.data);
                 count += 1;
             }
         }
         Some(Self {
-            rtype: first.rtype,
-            ttl: first.ttl,
+            rtype,
+            ttl,
             count,
             data: data.into(),
         })
     }
+}
+
+/// Up to so many records, comparing each with each is faster than a table.
+const PAIRS_MAX: usize = 16;
+
+/// For each record of an RRset, whether one before it says the same.
+pub(crate) fn repetitions<'d>(
+    rtype: u16,
+    datas: impl Iterator<Item = &'d [u8]>,
+) -> impl Iterator<Item = bool> {
+    let mut few: Vec<&[u8]> = Vec::new();
+    let mut many = HashSet::new();
+    datas.map(move |data| {
+        if few.len() < PAIRS_MAX {
+            let known = few.iter().any(|other| rdata::is_same(rtype, data, other));
+            if !known {
+                few.push(data);
+            }
+            return known;
+        }
+        if many.is_empty() {
+            let known = few.iter().map(|data| rdata::canonical_form(rtype, data));
+            many.extend(known);
+        }
+        !many.insert(rdata::canonical_form(rtype, data))
+    })
 }
 
 /// One record on its way into a zone.

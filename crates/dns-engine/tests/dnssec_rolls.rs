@@ -477,7 +477,7 @@ fn faults_of_keys_are_found_before_validators_find_them() {
 #[test]
 fn faults_of_a_zone_that_is_signed_here_are_found() {
     let text = "$ORIGIN example.\n@ 60 SOA n.o. m.o. 1 2 3 4 5\n@ 60 NS n.o.\n\
-        @ 60 CDS 1 13 2 00\na 700000 A 192.0.2.1\n";
+        @ 60 CDS 1 13 99 00\na 700000 A 192.0.2.1\n";
     let zone = dns_engine::zonefile::parse("t", text, None).unwrap();
     let keys = verifiers::pair("example", ALGORITHM);
     let found: Vec<String> = audit(&keys, Some(&zone), &RollPolicy::default(), START)

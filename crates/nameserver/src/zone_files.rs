@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dns_engine::{Zone, Zones, name, zonefile};
-use service::diagnostic::{Diagnostic, Report};
+use service::diagnostic::{Diagnostic, Report, Severity};
 use service::watch;
 
 /// Polls that a file of a folder has to be missing for until it counts as removed: some editors move it away first.
@@ -157,12 +157,16 @@ fn parse(path: &Path, text: &str, naming: Naming) -> Result<Version, Report> {
 
 /// The engine's finding as everyone's.
 fn diagnostic(finding: zonefile::Finding) -> Diagnostic {
-    let (line, column) = (finding.line as usize, finding.column as usize);
-    let diagnostic = Diagnostic::error(finding.file, line, column, finding.message);
-    if finding.hint.is_empty() {
-        diagnostic
-    } else {
-        diagnostic.with_hint(finding.hint)
+    Diagnostic {
+        file: finding.file,
+        line: finding.line as usize,
+        column: finding.column as usize,
+        severity: match finding.severity {
+            zonefile::Severity::Error => Severity::Error,
+            zonefile::Severity::Warning => Severity::Warning,
+        },
+        message: finding.message,
+        hint: Some(finding.hint),
     }
 }
 

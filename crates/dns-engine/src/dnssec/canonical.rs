@@ -16,27 +16,18 @@ enum Names {
 }
 
 fn names(rtype: u16) -> Option<Names> {
-    /// Types that zone files give by number only.
+    /// Types that have no constant, as zone files give their data in octets only.
     const MD: u16 = 3;
     const MF: u16 = 4;
-    const MB: u16 = 7;
-    const MG: u16 = 8;
-    const MR: u16 = 9;
-    const MINFO: u16 = 14;
-    const RP: u16 = 17;
-    const AFSDB: u16 = 18;
-    const RT: u16 = 21;
     const SIG: u16 = 24;
-    const PX: u16 = 26;
     const NXT: u16 = 30;
-    const KX: u16 = 36;
     const A6: u16 = 38;
     Some(match rtype {
         rtype::NS | rtype::CNAME | rtype::PTR | rtype::DNAME => Names::After(0, 1),
-        MD | MF | MB | MG | MR | NXT => Names::After(0, 1),
-        rtype::SOA | MINFO | RP => Names::After(0, 2),
-        rtype::MX | AFSDB | RT | KX => Names::After(2, 1),
-        PX => Names::After(2, 2),
+        MD | MF | NXT | rtype::MB | rtype::MG | rtype::MR => Names::After(0, 1),
+        rtype::SOA | rtype::MINFO | rtype::RP => Names::After(0, 2),
+        rtype::MX | rtype::AFSDB | rtype::RT | rtype::KX => Names::After(2, 1),
+        rtype::PX => Names::After(2, 2),
         rtype::SRV => Names::After(6, 1),
         SIG => Names::After(18, 1),
         rtype::NAPTR => Names::Naptr,
@@ -46,7 +37,7 @@ fn names(rtype: u16) -> Option<Names> {
 }
 
 /// Appends the canonical form of record data. What does not have the shape of its type stays as it is.
-pub(super) fn push(rtype: u16, data: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn push(rtype: u16, data: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(data);
     let Some((mut at, count)) = names(rtype).and_then(|names| find(names, data)) else {

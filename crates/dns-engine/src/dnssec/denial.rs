@@ -2,6 +2,7 @@
 //! has, and that nothing lies between it and the very next name.
 
 use crate::name::{self, LABEL_MAX, NAME_MAX, NameBuffer};
+use crate::rdata::types;
 
 /// Buffers of one worker in which NSEC data is put together.
 pub(crate) struct Denial {
@@ -41,7 +42,7 @@ impl Denial {
         data.extend_from_slice(successor(owner, origin).as_slice());
         self.types.sort_unstable();
         self.types.dedup();
-        push_bitmap(&self.types, &mut data);
+        types::push(&self.types, &mut data);
         data
     }
 
@@ -88,22 +89,6 @@ fn above(octet: u8) -> u8 {
     }
 }
 
-/// The type bitmap of sorted types (RFC 4034 §4.1.2): a window for each 256 types, up to the last octet with a bit.
-fn push_bitmap(types: &[u16], out: &mut Vec<u8>) {
-    for window in types.chunk_by(|one, next| one >> 8 == next >> 8) {
-        let mut bits = [0_u8; 32];
-        let mut length = 0;
-        for rtype in window {
-            let low = usize::from(rtype & 0xFF);
-            bits[low / 8] |= 0x80 >> (low % 8);
-            length = low / 8 + 1;
-        }
-        let number = (window[0] >> 8) as u8;
-        out.extend_from_slice(&[number, length as u8]);
-        out.extend_from_slice(&bits[..length]);
-    }
-}
-
 impl NameBuffer {
     /// Becomes one label, given in parts, in front of `rest`.
     fn set_label(&mut self, parts: &[&[u8]], rest: &[u8]) {
@@ -123,7 +108,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::rtype;
 
     fn wire(text: &str) -> Vec<u8> {
         name::parse(text, None).unwrap()
@@ -159,30 +143,6 @@ mod tests {
         let last = format!("{}.", "\\255".repeat(63)).repeat(3);
         let last = format!("{}.{last}example.", "\\255".repeat(53));
         assert_eq!(next(&wire(&last)), wire("example."), "round again");
-    }
-
-    #[test]
-    fn bitmaps_are_those_of_the_rfcs() {
-        let bitmap = |types: &[u16]| {
-            let mut out = Vec::new();
-            push_bitmap(types, &mut out);
-            out
-        };
-        // RFC 4034 §4.3: A MX RRSIG NSEC TYPE1234.
-        let mut expected = vec![0, 6, 0x40, 1, 0, 0, 0, 3, 4, 27];
-        expected.extend([0; 26]);
-        expected.push(0x20);
-        let types = [rtype::A, rtype::MX, rtype::RRSIG, rtype::NSEC, 1234];
-        assert_eq!(bitmap(&types), expected);
-        // RFC 9824 §3.1: RRSIG NSEC NXNAME.
-        let mut expected = vec![0, 17, 0, 0, 0, 0, 0, 3];
-        expected.extend([0; 10]);
-        expected.push(0x80);
-        assert_eq!(
-            bitmap(&[rtype::RRSIG, rtype::NSEC, rtype::NXNAME]),
-            expected
-        );
-        assert_eq!(bitmap(&[]), []);
     }
 
     /// Labels from the right, in lower case, for comparing as RFC 4034 §6.1 says.

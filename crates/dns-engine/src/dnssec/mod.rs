@@ -13,7 +13,7 @@ mod algorithm;
 mod audit;
 mod budget;
 mod cache;
-mod canonical;
+pub(crate) mod canonical;
 mod denial;
 mod key;
 pub mod roll;

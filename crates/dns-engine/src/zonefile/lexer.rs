@@ -1,17 +1,19 @@
-//! Cuts a zone file into entries of tokens, each with its line and column (RFC 1035 §5.1).
+//! Cuts a zone file into entries of tokens, each with its place (RFC 1035 §5.1).
 
-use super::Place;
+use super::place::Place;
 
 /// One word or quoted string, still escaped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token<'t> {
     pub(super) text: &'t str,
     pub(super) quoted: bool,
+    /// It stands right behind the token before, as in `key="value"`.
+    pub(super) joined: bool,
     pub(super) place: Place,
 }
 
 /// One logical line: what stands between line ends, parentheses joined.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Entry<'t> {
     /// The line starts with white space: the owner of the line before is meant.
     pub(super) indented: bool,
@@ -23,37 +25,41 @@ pub(super) struct Entry<'t> {
 pub(super) struct Lexer<'t> {
     text: &'t str,
     at: usize,
-    place: Place,
+    source: u16,
+    /// The place of every token, where the text is not the file's.
+    fixed: Option<Place>,
 }
 
 impl<'t> Lexer<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    /// `source` is the file's number.
+    pub(super) fn new(text: &'t str, source: u16) -> Self {
         // A byte order mark is no part of the first owner.
-        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+        let at = if text.starts_with('\u{FEFF}') { 3 } else { 0 };
         Self {
             text,
-            at: 0,
-            place: Place { line: 1, column: 1 },
+            at,
+            source,
+            fixed: None,
         }
+    }
+
+    /// For a line that was made from one that stands at `place`.
+    pub(super) fn of_generated(text: &'t str, place: Place) -> Self {
+        Self {
+            fixed: Some(place),
+            ..Self::new(text, place.source)
+        }
+    }
+
+    fn place(&self) -> Place {
+        self.fixed.unwrap_or(Place {
+            source: self.source,
+            at: self.at as u32,
+        })
     }
 
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn step(&mut self) {
-        match self.peek() {
-            Some(b'\n') => {
-                self.place = Place {
-                    line: self.place.line.saturating_add(1),
-                    column: 1,
-                }
-            }
-            // Continuation octets of UTF-8 do not move the column.
-            Some(octet) if octet & 0xC0 == 0x80 => {}
-            _ => self.place.column = self.place.column.saturating_add(1),
-        }
-        self.at += 1;
     }
 
     /// The text from `start` to here; both are next to ASCII octets, so on character boundaries.
@@ -63,78 +69,76 @@ impl<'t> Lexer<'t> {
             .unwrap_or("")
     }
 
-    fn skip_comment(&mut self) {
-        while self.peek().is_some_and(|octet| octet != b'\n') {
-            self.step();
-        }
+    /// Goes on to the next octet that `stops`, or to the end.
+    fn skip_until(&mut self, stops: impl Fn(u8) -> bool) {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|&octet| stops(octet));
+        self.at += length.unwrap_or(rest.len());
     }
 
     fn word(&mut self) -> Token<'t> {
-        let (start, place) = (self.at, self.place);
-        while let Some(octet) = self.peek() {
-            match octet {
-                b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' | b'"' => break,
-                b'\\' => self.step_over_escape(),
-                _ => self.step(),
+        let (start, place) = (self.at, self.place());
+        loop {
+            self.skip_until(|octet| ENDS_WORD[usize::from(octet)]);
+            if self.peek() != Some(b'\\') {
+                break;
             }
+            self.step_over_escape();
         }
+        self.token(start, false, place)
+    }
+
+    fn token(&self, start: usize, quoted: bool, place: Place) -> Token<'t> {
+        let text = self.since(start);
+        let joined = false;
         Token {
-            text: self.since(start),
-            quoted: false,
+            text,
+            quoted,
+            joined,
             place,
         }
     }
 
     /// A backslash and what it protects, except the end of the line.
     fn step_over_escape(&mut self) {
-        self.step();
+        self.at += 1;
         if self.peek().is_some_and(|octet| octet != b'\n') {
-            self.step();
+            self.at += 1;
         }
     }
 
     /// A string in double quotes; `None` if it does not end on its line.
     fn quoted(&mut self) -> Option<Token<'t>> {
-        let place = self.place;
-        self.step();
+        let place = self.place();
+        self.at += 1;
         let start = self.at;
         loop {
+            self.skip_until(|octet| matches!(octet, b'\n' | b'\\' | b'"'));
             match self.peek()? {
-                b'\n' => return None,
                 b'\\' => self.step_over_escape(),
                 b'"' => break,
-                _ => self.step(),
+                _ => return None,
             }
         }
-        let text = self.since(start);
-        self.step();
-        Some(Token {
-            text,
-            quoted: true,
-            place,
-        })
+        let token = self.token(start, true, place);
+        self.at += 1;
+        Some(token)
     }
-}
 
-impl<'t> Iterator for Lexer<'t> {
-    type Item = Entry<'t>;
-
-    /// The next entry that is not empty.
-    fn next(&mut self) -> Option<Entry<'t>> {
-        let mut entry = Entry {
-            indented: false,
-            tokens: Vec::new(),
-            fault: None,
-        };
+    /// Fills `entry` with the next one that is not empty; false at the end.
+    pub(super) fn read(&mut self, entry: &mut Entry<'t>) -> bool {
+        entry.indented = false;
+        entry.tokens.clear();
+        entry.fault = None;
         let mut open: Option<Place> = None;
-        let mut line_start = true;
+        let (mut line_start, mut token_end) = (true, usize::MAX);
         while let Some(octet) = self.peek() {
             match octet {
                 b'\n' => {
-                    self.step();
+                    self.at += 1;
                     if open.is_none() {
                         if !entry.tokens.is_empty() || entry.fault.is_some() {
-                            return Some(entry);
+                            return true;
                         }
                         entry.indented = false;
                         line_start = true;
@@ -143,55 +147,68 @@ impl<'t> Iterator for Lexer<'t> {
                 }
                 b' ' | b'\t' | b'\r' => {
                     entry.indented |= line_start;
-                    self.step();
+                    self.at += 1;
                 }
-                b';' => self.skip_comment(),
+                b';' => self.skip_until(|octet| octet == b'\n'),
                 b'(' => {
                     if open.is_some() {
                         let hint = "close the first one before opening another";
-                        entry
-                            .fault
-                            .get_or_insert((self.place, "parentheses do not nest", hint));
+                        let fault = (self.place(), "parentheses do not nest", hint);
+                        entry.fault.get_or_insert(fault);
                     }
-                    open = Some(self.place);
-                    self.step();
+                    open = Some(self.place());
+                    self.at += 1;
                 }
                 b')' => {
                     if open.take().is_none() {
                         let hint = "remove it, or open one where the record continues";
                         let message = "closing parenthesis without an opening one";
-                        entry.fault.get_or_insert((self.place, message, hint));
+                        entry.fault.get_or_insert((self.place(), message, hint));
                     }
-                    self.step();
-                }
-                b'"' => {
-                    let place = self.place;
-                    match self.quoted() {
-                        Some(token) => entry.tokens.push(token),
-                        None => {
-                            let hint = "end the string on its line; write a line end as \\010";
-                            entry
-                                .fault
-                                .get_or_insert((place, "quoted string without end", hint));
-                        }
-                    }
+                    self.at += 1;
                 }
                 _ => {
-                    let token = self.word();
-                    entry.tokens.push(token);
+                    let (start, place) = (self.at, self.place());
+                    let token = match octet {
+                        b'"' => self.quoted(),
+                        _ => Some(self.word()),
+                    };
+                    match token {
+                        Some(token) => entry.tokens.push(Token {
+                            joined: start == token_end,
+                            ..token
+                        }),
+                        None => {
+                            let hint = "end the string on its line; write a line end as \\010";
+                            let fault = (place, "quoted string without end", hint);
+                            entry.fault.get_or_insert(fault);
+                        }
+                    }
+                    token_end = self.at;
                 }
             }
             line_start = false;
         }
         if let Some(place) = open {
             let hint = "every line after it was read as part of this record";
-            entry
-                .fault
-                .get_or_insert((place, "parenthesis without end", hint));
+            let fault = (place, "parenthesis without end", hint);
+            entry.fault.get_or_insert(fault);
         }
-        (!entry.tokens.is_empty() || entry.fault.is_some()).then_some(entry)
+        !entry.tokens.is_empty() || entry.fault.is_some()
     }
 }
+
+/// Octets that a word does not go over; a backslash takes the next one along.
+const ENDS_WORD: [bool; 256] = {
+    let mut ends = [false; 256];
+    let octets = b" \t\r\n;()\"\\";
+    let mut at = 0;
+    while at < octets.len() {
+        ends[octets[at] as usize] = true;
+        at += 1;
+    }
+    ends
+};
 
 #[cfg(test)]
 mod tests {
@@ -199,56 +216,51 @@ mod tests {
 
     use super::*;
 
+    /// Each entry's tokens with their offsets.
     fn words(text: &str) -> Vec<String> {
-        Lexer::new(text)
-            .map(|entry| {
-                let tokens = entry.tokens.iter().map(|token| {
-                    let mark = if token.quoted { "'" } else { "" };
-                    format!(
-                        "{mark}{}@{}:{}",
-                        token.text, token.place.line, token.place.column
-                    )
-                });
-                let indent = if entry.indented { "> " } else { "" };
-                let fault = entry.fault.map(|(_, message, _)| format!(" !{message}"));
-                indent.to_owned()
-                    + &tokens.collect::<Vec<_>>().join(" ")
-                    + &fault.unwrap_or_default()
-            })
-            .collect()
+        let mut lexer = Lexer::new(text, 0);
+        let mut entry = Entry::default();
+        let mut lines = Vec::new();
+        while lexer.read(&mut entry) {
+            let tokens = entry.tokens.iter().map(|token| {
+                let mark = if token.quoted { "'" } else { "" };
+                let joined = if token.joined { "+" } else { "" };
+                format!("{joined}{mark}{}@{}", token.text, token.place.at)
+            });
+            let indent = if entry.indented { "> " } else { "" };
+            let fault = entry.fault.map(|(_, message, _)| format!(" !{message}"));
+            let tokens = tokens.collect::<Vec<_>>().join(" ");
+            lines.push(indent.to_owned() + &tokens + &fault.unwrap_or_default());
+        }
+        lines
     }
 
     #[test]
     fn cuts_lines_comments_parentheses_and_quotes() {
         let check = |text: &str, expected: &[&str]| assert_eq!(words(text), expected, "{text:?}");
-        check("a b\n\n ; only a comment\nc", &["a@1:1 b@1:3", "c@4:1"]);
-        check("\tb ; x\n", &["> b@1:2"]);
-        check(
-            "a ( b ; x\n c ) d\ne",
-            &["a@1:1 b@1:5 c@2:2 d@2:6", "e@3:1"],
-        );
-        check("a \"x;( y\" \"\"", &["a@1:1 'x;( y@1:3 '@1:11"]);
-        check("a\\ b\\\"c d", &["a\\ b\\\"c@1:1 d@1:9"]);
-        check("ä b", &["ä@1:1 b@1:3"]);
-        check("a \"x\nb", &["a@1:1 !quoted string without end", "b@2:1"]);
-        check("a ( b\nc", &["a@1:1 b@1:5 c@2:1 !parenthesis without end"]);
-        check(
-            "a ) b\nc",
-            &[
-                "a@1:1 b@1:5 !closing parenthesis without an opening one",
-                "c@2:1",
-            ],
-        );
-        check("a\r\nb\r\n", &["a@1:1", "b@2:1"]);
+        check("a b\n\n ; only a comment\nc", &["a@0 b@2", "c@23"]);
+        check("\tb ; x\n", &["> b@1"]);
+        check("a ( b ; x\n c ) d\ne", &["a@0 b@4 c@11 d@15", "e@17"]);
+        check("a \"x;( y\" \"\"", &["a@0 'x;( y@2 '@10"]);
+        check("a k=\"v\"w", &["a@0 k=@2 +'v@4 +w@7"]);
+        check("a\\ b\\\"c d", &["a\\ b\\\"c@0 d@8"]);
+        check("ä b", &["ä@0 b@3"]);
+        check("\u{FEFF}a", &["a@3"]);
+        check("a \"x\nb", &["a@0 !quoted string without end", "b@5"]);
+        check("a ( b\nc", &["a@0 b@4 c@6 !parenthesis without end"]);
+        let message = "closing parenthesis without an opening one";
+        check("a ) b\nc", &[&format!("a@0 b@4 !{message}"), "c@6"]);
+        check("a\r\nb\r\n", &["a@0", "b@3"]);
     }
 
     proptest! {
         #[test]
         fn any_text_is_cut_without_panic_and_ends(text in "[a\"\\\\();\\n äß\\t0]{0,200}") {
-            let octets: usize = Lexer::new(&text)
-                .flat_map(|entry| entry.tokens)
-                .map(|token| token.text.len())
-                .sum();
+            let (mut lexer, mut entry) = (Lexer::new(&text, 0), Entry::default());
+            let mut octets = 0;
+            while lexer.read(&mut entry) {
+                octets += entry.tokens.iter().map(|token| token.text.len()).sum::<usize>();
+            }
             prop_assert!(octets <= text.len());
         }
     }

@@ -1,0 +1,358 @@
+//! What is found wrong or odd with a zone as a whole.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use dns_engine::rtype;
+use dns_engine::zonefile::{self, Severity};
+
+/// Four lines without any finding.
+const TOP: &str = "$ORIGIN t.\n$TTL 60\n@ SOA n.o. m.o. 1 3 2 6 5\n@ NS n.o.\n";
+
+/// The findings about lines that follow a good beginning, as `line:column error|warning: message`, lines counted from there.
+fn found(lines: &str) -> Vec<String> {
+    findings(&format!("{TOP}{lines}\n"), 4)
+}
+
+fn findings(text: &str, lines_before: u32) -> Vec<String> {
+    let mut none = |_: &str, _: &str| Err("nothing to include".to_owned());
+    let findings = match zonefile::parse_with("t.zone", text, None, &mut none) {
+        Ok(loaded) => loaded.warnings,
+        Err(findings) => findings,
+    };
+    assert!(findings.iter().all(|finding| !finding.hint.is_empty()));
+    let line = |f: &zonefile::Finding| {
+        let severity = if f.severity == Severity::Error {
+            "error"
+        } else {
+            "warning"
+        };
+        format!(
+            "{}:{} {severity}: {}",
+            f.line.saturating_sub(lines_before),
+            f.column,
+            f.message
+        )
+    };
+    findings.iter().map(line).collect()
+}
+
+/// The one finding of some lines.
+#[track_caller]
+fn check(lines: &str, expected: &str) {
+    assert_eq!(found(lines), [expected], "{lines}");
+}
+
+/// No finding at all.
+#[track_caller]
+fn check_good(lines: &str) {
+    assert_eq!(found(lines), [""; 0], "{lines}");
+}
+
+#[test]
+fn the_zone_has_one_soa_record_and_name_servers() {
+    check(
+        "@ SOA n.o. m.o. 2 3 2 6 5",
+        "1:3 error: a second SOA record",
+    );
+    check(
+        "x SOA n.o. m.o. 2 3 2 6 5",
+        "1:3 error: a SOA record below the zone's own name t.",
+    );
+    let none = findings("$ORIGIN t.\n$TTL 60\n@ SOA n.o. m.o. 1 3 2 6 5\n", 0);
+    assert_eq!(none, ["3:1 error: the zone t. has no NS record of its own"]);
+    check("x.o. A 192.0.2.1", "1:1 error: x.o. is outside the zone t.");
+}
+
+#[test]
+fn the_timers_of_the_soa_record_make_sense() {
+    let check = |numbers: &str, expected: &[&str]| {
+        let text = format!("$ORIGIN t.\n$TTL 60\n@ SOA n.o. m.o. {numbers}\n@ NS n.o.\n");
+        assert_eq!(findings(&text, 0), expected, "{numbers}");
+    };
+    check("1 3600 900 2w 300", &[]);
+    check(
+        "1 900 900 2w 300",
+        &["3:3 warning: retry (900) is not below refresh (900)"],
+    );
+    check(
+        "1 3600 900 4500 300",
+        &["3:3 warning: expire (4500) is not above refresh and retry together"],
+    );
+    check(
+        "1 3600 900 2w 2d",
+        &["3:3 warning: negative answers are kept for 172800 seconds"],
+    );
+    let text = "$ORIGIN t.\n$TTL 60\n@ SOA n.o. me@o. 1 3 2 6 5\n@ NS n.o.\n";
+    assert_eq!(
+        findings(text, 0),
+        ["3:3 warning: the mailbox me\\@o. has an `@`"]
+    );
+}
+
+#[test]
+fn an_alias_stands_alone_and_once() {
+    check(
+        "x CNAME a.o.\nX A 192.0.2.1",
+        "1:3 error: x.t. has other records beside its CNAME",
+    );
+    check(
+        "x CNAME a.o.\nx CNAME b.o.",
+        "2:3 error: a second CNAME record",
+    );
+    check(
+        "x DNAME a.o.\nx DNAME b.o.",
+        "2:3 error: a second DNAME record",
+    );
+    check_good("x DNAME o.\nx A 192.0.2.1");
+}
+
+#[test]
+fn records_that_say_the_same_count_once() {
+    check(
+        "x A 192.0.2.1\nX A 192.0.2.1",
+        "2:3 warning: the same A record again",
+    );
+    check(
+        "x MX 1 a.o.\nx MX 1 A.o.",
+        "2:3 warning: the same MX record again",
+    );
+    check(
+        "x CNAME a.o.\nx CNAME A.O.",
+        "2:3 warning: the same CNAME record again",
+    );
+    check_good("x TXT a\nx TXT A");
+    let many: String = (0..40)
+        .map(|number| format!("x MX {number} a.o.\n"))
+        .collect();
+    check(
+        &format!("{many}x MX 30 A.o."),
+        "41:3 warning: the same MX record again",
+    );
+}
+
+#[test]
+fn records_of_one_name_and_type_get_the_lowest_ttl() {
+    let lines = "x 9 A 192.0.2.1\nx 8 A 192.0.2.2\nx 7 TXT a";
+    check(lines, "2:5 warning: A records of one name differ in TTL");
+    let zone = zonefile::parse("t.zone", &format!("{TOP}{lines}"), None).unwrap();
+    assert_eq!(zone.rrset(b"\x01x\x01t\0", rtype::A).unwrap().ttl, 8);
+}
+
+#[test]
+fn records_that_fit_into_no_message_are_refused() {
+    let txt = |count: usize| -> String {
+        let line = |number| format!("x TXT \"{number:0250}\"\n");
+        (0..count).map(line).collect()
+    };
+    check_good(&txt(249));
+    check(
+        &txt(250),
+        "1:3 error: the TXT records of this name fit into no message",
+    );
+}
+
+#[test]
+fn a_name_server_in_the_zone_has_an_address_and_is_no_alias() {
+    check(
+        "x NS ns.x",
+        "1:3 error: the name server ns.x.t. has no address here",
+    );
+    check(
+        "@ NS ns1",
+        "1:3 error: the name server ns1.t. has no address here",
+    );
+    check(
+        "x NS ns1",
+        "1:3 error: the name server ns1.t. has no address here",
+    );
+    check(
+        "x NS ns.y\ny NS n.o.",
+        "1:3 warning: the name server ns.y.t. has no address here",
+    );
+    check(
+        "@ NS ns.y\ny NS n.o.",
+        "1:3 error: the name server ns.y.t. has no address here",
+    );
+    check(
+        "@ NS a\na CNAME b\nb A 192.0.2.1",
+        "1:3 error: the name server a.t. is an alias",
+    );
+    check(
+        "@ NS a.x\nx DNAME o.",
+        "1:3 error: the name server a.x.t. is an alias",
+    );
+    check_good("@ NS ns1\nns1 AAAA 2001:db8::1\nx NS ns.x\nns.x A 192.0.2.1\ny NS ns.x");
+    check_good("@ NS ns1.w\n*.w A 192.0.2.1");
+}
+
+#[test]
+fn hosts_of_services_have_addresses_and_are_no_aliases() {
+    check(
+        "x MX 1 a\na CNAME a.o.",
+        "1:3 warning: the host a.t. is an alias",
+    );
+    check(
+        "x SRV 1 1 1 a\na CNAME a.o.",
+        "1:3 warning: the host a.t. is an alias",
+    );
+    check(
+        "x SRV 1 1 1 a\na TXT none",
+        "1:3 warning: the host a.t. has no address here",
+    );
+    check("x MX 1 a", "1:3 warning: the host a.t. has no address here");
+    check(
+        "x HTTPS 1 a alpn=h2",
+        "1:3 warning: the host a.t. has no address here",
+    );
+    check_good("x MX 0 .\nx SRV 0 0 0 .\nx HTTPS 0 a\nx SVCB 1 .\nx SRV 1 1 1 n.o.");
+    check_good("x SRV 1 1 1 a\na A 192.0.2.1\nx SRV 1 1 1 b.y\ny NS n.o.\nx SVCB 1 c\nc CNAME a");
+}
+
+#[test]
+fn aliases_end_somewhere() {
+    check("x CNAME x", "1:3 error: the alias x.t. leads into a loop");
+    let two = found("x CNAME y\ny CNAME X");
+    assert_eq!(
+        two,
+        [
+            "1:3 error: the alias x.t. leads into a loop",
+            "2:3 error: the alias y.t. leads into a loop"
+        ]
+    );
+    check(
+        "*.x CNAME y.x",
+        "1:5 error: the alias *.x.t. leads into a loop",
+    );
+    check_good("a CNAME b.x\nx DNAME y\nb.y CNAME c.x\nc.y A 192.0.2.1");
+}
+
+#[test]
+fn renamed_subtrees_end_somewhere() {
+    check(
+        "x DNAME a.x",
+        "1:3 error: the DNAME record of x.t. leads to names below itself",
+    );
+    let two = found("x DNAME y\ny DNAME x");
+    assert_eq!(
+        two,
+        [
+            "1:3 error: the alias x.t. leads into a loop",
+            "2:3 error: the alias y.t. leads into a loop"
+        ]
+    );
+    check_good("a CNAME b.x\nx DNAME x2\nx2 DNAME o.");
+    check_good("x DNAME y\na.y A 192.0.2.1");
+}
+
+#[test]
+fn long_chains_of_aliases_and_loose_ends_are_odd() {
+    let chain = |count: usize| -> String {
+        let links = (0..count).map(|number| format!("c{number} CNAME c{}\n", number + 1));
+        links.collect::<String>() + &format!("c{count} A 192.0.2.1")
+    };
+    check_good(&chain(8));
+    check(&chain(9), "1:4 warning: a chain of more than 8 aliases");
+    check(
+        "x CNAME y",
+        "1:3 warning: the alias x.t. leads to y.t., which is not there",
+    );
+    check_good("x CNAME y.z\nz NS n.o.\nv CNAME u.w\n*.w TXT a");
+}
+
+#[test]
+fn a_chain_of_a_hundred_thousand_aliases_is_checked_in_one_go() {
+    let lines: String = (0..100_000)
+        .map(|n| format!("c{n} CNAME c{}\n", n + 1))
+        .collect();
+    let found = found(&lines);
+    // The last link leads nowhere, the last eight are short enough; the rest is counted.
+    assert_eq!(found.len(), 1_001);
+    assert_eq!(
+        found.last().unwrap(),
+        "0:1 warning: 98993 more findings like these"
+    );
+}
+
+#[test]
+fn what_stands_below_a_delegation_or_a_renamed_name_is_hidden() {
+    check(
+        "x NS n.o.\na.x TXT hidden",
+        "2:1 warning: a.x.t. belongs to the delegated zone x.t.",
+    );
+    check(
+        "x DNAME o.\na.x TXT hidden",
+        "2:1 error: a.x.t. is hidden by the DNAME record above it",
+    );
+    check(
+        "x NS n.o.\nx DNAME o.",
+        "2:3 error: a DNAME record at a delegation",
+    );
+    check(
+        "x DS 1 13 99 00",
+        "1:3 warning: a DS record without a delegation",
+    );
+    check(
+        "@ DS 1 13 99 00",
+        "1:3 error: a DS record at the zone's own name",
+    );
+    check_good("x NS n.o.\nx DS 1 13 99 00");
+    let apex = found("@ DNAME o.\na A 192.0.2.1");
+    assert_eq!(
+        apex,
+        ["2:1 error: a.t. is hidden by the DNAME record above it"]
+    );
+}
+
+#[test]
+fn wildcards_that_are_none_or_mean_nothing() {
+    check("*.x NS n.o.", "1:5 error: a wildcard with a NS record");
+    check("*.x DNAME o.", "1:5 error: a wildcard with a DNAME record");
+    check(
+        "a.*.x A 192.0.2.1",
+        "1:1 warning: the asterisk in a.*.x.t. is no wildcard",
+    );
+    check(
+        "*a A 192.0.2.1",
+        "1:1 warning: the asterisk in *a.t. is no wildcard",
+    );
+    check_good("*.x A 192.0.2.1\n* TXT a");
+}
+
+#[test]
+fn types_of_the_zone_itself_stand_at_its_name() {
+    check(
+        "x CDS 0 0 0 00",
+        "1:3 warning: a CDS record below the zone's own name t.",
+    );
+    check(
+        "x CSYNC 1 0 A",
+        "1:3 warning: a CSYNC record below the zone's own name t.",
+    );
+    check_good("@ CDS 0 0 0 00\n@ CDNSKEY 0 3 0 AA==\n@ CSYNC 1 3 NS");
+}
+
+#[test]
+fn a_forgotten_final_dot_shows_by_the_repeated_zone() {
+    let top = "$ORIGIN a.test.\n$TTL 60\n@ SOA n.o. m.o. 1 3 2 6 5\n@ NS n.o.\n";
+    let check = |line: &str, expected: &[&str]| {
+        assert_eq!(findings(&format!("{top}{line}\n"), 4), expected, "{line}");
+    };
+    check(
+        "x.a.test A 192.0.2.1",
+        &["1:1 warning: x.a.test.a.test. has the zone's name twice"],
+    );
+    check(
+        "x PTR y.A.test",
+        &["1:3 warning: y.A.test.a.test. has the zone's name twice"],
+    );
+    check("x.test A 192.0.2.1\ny PTR a.test.", &[]);
+}
+
+#[test]
+fn an_owner_from_before_a_new_origin_is_odd() {
+    check(
+        "x A 192.0.2.1\n$ORIGIN y\n A 192.0.2.2",
+        "3:2 warning: this record belongs to the owner from before $ORIGIN",
+    );
+    check_good("x A 192.0.2.1\n$ORIGIN y\nz A 192.0.2.2\n A 192.0.2.3");
+}
