@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Answer, Query, example_with, meta};
 use dns_engine::{
-    Client, Outcome, Question, Scratch, Snapshot, Tailor, Tailored, Transport, Verdict, respond,
-    zonefile,
+    Client, CookieSecret, Cookies, Outcome, Question, Scratch, Snapshot, Tailor, Tailored,
+    Transport, Verdict, respond, zonefile,
 };
 use proptest::prelude::*;
 
@@ -53,8 +53,12 @@ impl Random {
 
 #[test]
 fn two_hundred_thousand_mutated_packets_get_lawful_answers_or_none() {
-    let snapshot = example_with(Anything);
-    let mut seeds = Vec::new();
+    let mut snapshot = example_with(Anything);
+    snapshot.identity.nsid = Some(b"nsid".as_slice().into());
+    snapshot.identity.version = Some("version".into());
+    snapshot.limits.keepalive = Some(100);
+    snapshot.cookies = Some(Cookies::new(CookieSecret([4; 16])));
+    let mut seeds = vec![Query::new("version.bind", "TXT").class(3).wire()];
     for qname in [
         "_rtsp._tcp.live.example",
         "a.renamed.example",
@@ -69,6 +73,15 @@ fn two_hundred_thousand_mutated_packets_get_lawful_answers_or_none() {
                 query
                     .subnet(&[0, 1, 24, 0, 198, 51, 100])
                     .option(3, b"")
+                    .wire(),
+            );
+            seeds.push(
+                Query::new(qname, qtype)
+                    .option(10, &[7; 24])
+                    .option(11, b"")
+                    .option(12, &[0; 9])
+                    .option(19, b"")
+                    .edns_flags(0xC000)
                     .wire(),
             );
         }
@@ -97,8 +110,13 @@ fn two_hundred_thousand_mutated_packets_get_lawful_answers_or_none() {
                 _ => {}
             }
         }
-        let tcp = random.below(4) == 0;
-        let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+        let transports = [
+            Transport::Udp,
+            Transport::Udp,
+            Transport::Tcp,
+            Transport::Tls,
+        ];
+        let transport = transports[random.below(4)];
         let Outcome::Send(length) =
             respond(&snapshot, &wire, &meta(transport), &mut scratch, &mut out)
         else {
@@ -106,7 +124,7 @@ fn two_hundred_thousand_mutated_packets_get_lawful_answers_or_none() {
         };
         answered += 1;
         let answer = &out[..length];
-        assert!(tcp || length <= 1232, "round {round}");
+        assert!(!transport.is_datagram() || length <= 1232, "round {round}");
         assert_eq!(answer[..2], wire[..2], "round {round}");
         assert_eq!(answer[2] & 0xF8, 0x80 | wire[2] & 0x78, "round {round}");
         // Decoding twice is slow, so a sample; family 0 is unknown to one decoder.
