@@ -356,3 +356,85 @@ fn an_owner_from_before_a_new_origin_is_odd() {
     );
     check_good("x A 192.0.2.1\n$ORIGIN y\nz A 192.0.2.2\n A 192.0.2.3");
 }
+
+/// RFC 8976 appendix A.2 (with its erratum), less the record outside the zone, which is an error here.
+const DIGESTED: &str = "\
+example.      86400  IN  SOA     ns1 admin 2018031900 1800 900 604800 86400
+              86400  IN  NS      ns1
+              86400  IN  NS      ns2
+              86400  IN  ZONEMD  2018031900 1 1 (
+                                 a3b69bad980a3504e1cffcb0fd6397f93848071c93151f55
+                                 2ae2f6b1711d4bd2d8b39808226d7b9db71e34b72077f8fe )
+ns1           3600   IN  A       203.0.113.63
+NS2           3600   IN  AAAA    2001:db8::63
+occluded.sub  7200   IN  TXT     \"I'm occluded but must be digested\"
+sub           7200   IN  NS      ns1
+duplicate     300    IN  TXT     \"I must be digested just once\"
+duplicate     300    IN  TXT     \"I must be digested just once\"
+UPPERCASE     3600   IN  TXT     \"canonicalize uppercase owner names\"
+*             777    IN  PTR     dont-forget-about-wildcards
+mail          3600   IN  MX      20 MAIL1
+mail          3600   IN  MX      10 Mail2.Example.
+sortme        3600   IN  AAAA    2001:db8::5:61
+sortme        3600   IN  AAAA    2001:db8::3:62
+sortme        3600   IN  AAAA    2001:db8::4:63
+sortme        3600   IN  AAAA    2001:db8::1:65
+sortme        3600   IN  AAAA    2001:db8::2:64
+non-apex      900    IN  ZONEMD  2018031900 1 1 (
+                                 616c6c6f776564206275742069676e6f7265642e20616c6c
+                                 6f776564206275742069676e6f7265642e20616c6c6f7765 )
+";
+
+#[test]
+fn a_digest_of_the_zone_matches_it() {
+    let digest_findings = |text: &str| -> Vec<String> {
+        let text = format!("$ORIGIN example.\n{text}");
+        let found = findings(&text, 0).into_iter();
+        found
+            .filter(|finding| finding.contains("digest") || finding.contains("error"))
+            .collect()
+    };
+    assert_eq!(digest_findings(DIGESTED), [""; 0]);
+    let changed = DIGESTED.replace("2001:db8::2:64", "2001:db8::2:65");
+    assert_eq!(
+        digest_findings(&changed),
+        ["5:26 error: the digest does not match the zone"]
+    );
+    let older = DIGESTED.replace("admin 2018031900", "admin 2018031901");
+    let expected = "5:26 error: the digest is of serial 2018031900, the zone has serial 2018031901";
+    assert_eq!(digest_findings(&older), [expected]);
+    // One that matches is enough; others may be for a scheme or an algorithm that is not known here.
+    let more = DIGESTED.to_owned()
+        + &format!("@ 86400 ZONEMD 2018031900 1 2 {}\n", "00".repeat(64))
+        + &format!("@ 86400 ZONEMD 2018031900 1 240 {}\n", "00".repeat(12));
+    assert_eq!(
+        digest_findings(&more),
+        ["26:9 warning: the digest does not match the zone"]
+    );
+}
+
+#[test]
+fn a_digest_with_sha_512_is_verified_too() {
+    // RFC 8976 appendix A.3; the digests of other schemes and algorithms are not looked at.
+    let zone = |sha384: &str, sha512: &str| {
+        format!(
+            "$ORIGIN example.\n$TTL 86400\n@ SOA ns1 admin 2018031900 1800 900 604800 86400\n@ NS ns1\n@ NS ns2\n\
+             @ ZONEMD 2018031900 1 1 {sha384}\n@ ZONEMD 2018031900 1 2 {sha512}\n\
+             @ ZONEMD 2018031900 1 240 e2d523f654b9422a96c5a8f44607bbee\n\
+             @ ZONEMD 2018031900 241 1 e1846540e33a9e4189792d18d5d131f605fc283e\n\
+             ns1 3600 A 203.0.113.63\nns2 TXT \"This example has multiple digests\"\nNS2 3600 AAAA 2001:db8::63\n"
+        )
+    };
+    let sha384 = "62e6cf51b02e54b9b5f967d547ce43136792901f9f88e637493daaf401c92c279dd10f0edb1c56f8080211f8480ee306";
+    let sha512 = "08cfa1115c7b948c4163a901270395ea226a930cd2cbcf2fa9a5e6eb85f37c8a\
+                  4e114d884e66f176eab121cb02db7d652e0cc4827e7a3204f166b47e5613fd27";
+    let (no384, no512) = ("00".repeat(48), "00".repeat(64));
+    let wrong = |line, severity| format!("{line}:3 {severity}: the digest does not match the zone");
+    assert_eq!(findings(&zone(sha384, sha512), 0), [""; 0]);
+    assert_eq!(findings(&zone(&no384, sha512), 0), [wrong(6, "warning")]);
+    assert_eq!(findings(&zone(sha384, &no512), 0), [wrong(7, "warning")]);
+    assert_eq!(
+        findings(&zone(&no384, &no512), 0),
+        [wrong(6, "error"), wrong(7, "error")]
+    );
+}

@@ -10,9 +10,10 @@ pub(crate) fn nonsense(rtype: u16, data: &[u8]) -> Option<(&'static str, &'stati
         rtype::SSHFP => digest(*data.get(1)?, &[(1, 20), (2, 32)], data.len() - 2),
         rtype::TLSA | rtype::SMIMEA => digest(*data.get(2)?, &[(1, 32), (2, 64)], data.len() - 3),
         rtype::ZONEMD => match data.get(6..)? {
-            // RFC 8976 §2.2.4.
+            // RFC 8976 §2.2.4; what other schemes hold is theirs to say.
             rest if rest.len() < 12 => Some(TOO_SHORT),
-            rest => digest(*data.get(5)?, &[(1, 48), (2, 64)], rest.len()),
+            rest if *data.get(4)? == 1 => digest(*data.get(5)?, &[(1, 48), (2, 64)], rest.len()),
+            _ => None,
         },
         _ => None,
     }
@@ -103,6 +104,7 @@ mod tests {
         check(rtype::TLSA, &[3, 1, 0], 7, false);
         check(rtype::ZONEMD, &[0, 0, 0, 1, 1, 1], 48, false);
         check(rtype::ZONEMD, &[0, 0, 0, 1, 1, 2], 48, true);
+        check(rtype::ZONEMD, &[0, 0, 0, 1, 241, 1], 20, false);
         check(rtype::ZONEMD, &[0, 0, 0, 1, 1, 240], 11, true);
     }
 }

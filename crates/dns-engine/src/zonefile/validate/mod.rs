@@ -2,6 +2,7 @@
 //! else than was meant.
 
 mod apex;
+mod digest;
 mod owners;
 mod sets;
 mod targets;
@@ -35,6 +36,7 @@ pub(super) fn zone(
     sets::check(&apex, &owners, faults);
     let zone = build(&apex, &owners)?;
     targets::check(&zone, &owners, faults);
+    digest::check(&zone, &owners, faults);
     Some(zone)
 }
 
