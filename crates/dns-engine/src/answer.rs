@@ -75,8 +75,8 @@ pub(crate) fn answer<'b>(
         Verdict::Answer if lookup.tailored.count() > 0 => lookup.tailored_records(at),
         Verdict::Answer | Verdict::NoData => lookup.no_data(None, at),
         Verdict::NxDomain => lookup.no_name(at),
-        Verdict::Refused => turn_down(Rcode::REFUSED, lookup.reply),
-        Verdict::ServFail => turn_down(Rcode::SERVFAIL, lookup.reply),
+        Verdict::Refused => turn_down(Rcode::REFUSED, ede::PROHIBITED, lookup.reply),
+        Verdict::ServFail => turn_down(Rcode::SERVFAIL, ede::NOT_READY, lookup.reply),
     };
     if written.is_err() {
         reply.truncate();
@@ -94,9 +94,10 @@ fn zone_of<'z>(zones: &'z Zones, name: &[u8], rtype: u16) -> Option<&'z Zone> {
     }
 }
 
-fn turn_down(rcode: Rcode, reply: &mut Reply<'_>) -> Result<(), Full> {
-    reply.rcode = rcode;
-    reply.authoritative = false;
+/// The tailor's word for no, and the reason if it gave none.
+fn turn_down(rcode: Rcode, reason: u16, reply: &mut Reply<'_>) -> Result<(), Full> {
+    let error = reply.error.unwrap_or(ExtendedError::bare(reason));
+    reply.turn_down(rcode, Some(error));
     Ok(())
 }
 

@@ -88,9 +88,9 @@ pub enum Verdict {
     NoData,
     /// The name does not exist: NXDOMAIN with the zone's SOA.
     NxDomain,
-    /// The query is refused.
+    /// The query is refused; without another extended error it is "prohibited".
     Refused,
-    /// The server cannot answer just now.
+    /// The server cannot answer just now; without another extended error it is "not ready".
     ServFail,
 }
 

@@ -131,6 +131,26 @@ fn the_tailor_may_say_why() {
     }
 }
 
+/// Says no, and nothing else.
+struct SaysNo(Verdict);
+
+impl Tailor for SaysNo {
+    fn tailor(&self, _: &Question<'_>, _: &Client, _: &mut Tailored) -> Verdict {
+        self.0
+    }
+}
+
+#[test]
+fn a_tailor_that_says_no_without_a_reason_gets_one() {
+    for (verdict, rcode, code) in [(Verdict::ServFail, 2, 14), (Verdict::Refused, 5, 18)] {
+        let answer = Query::new("mail.example", "A")
+            .edns(1232)
+            .ask(&example_with(SaysNo(verdict)));
+        let expected = Some((code, String::new()));
+        assert_eq!((answer.rcode, answer.extended_error()), (rcode, expected));
+    }
+}
+
 #[test]
 fn the_words_go_first_then_the_code_and_records_stay() {
     const WORDS: &str = "as many words as do not fit beside the records of the answer";
