@@ -118,6 +118,21 @@ impl<'s> Opt<'s> {
             + option(self.edns.zone_version.then_some(ZONE_VERSION))
     }
 
+    /// The record as it stands in the first message of a transfer of a zone.
+    pub(crate) fn of_transfer(&self, zone: &Zone) -> Vec<u8> {
+        let mut octets = vec![0; self.reserved()];
+        let ending = Ending {
+            rcode: Rcode::NOERROR,
+            scope: 0,
+            compact: false,
+            zone: Some(zone),
+            error: None,
+        };
+        let end = self.write(&ending, &mut octets, 0, self.reserved());
+        octets.truncate(end);
+        octets
+    }
+
     /// Writes the record at `start`, not beyond `limit`, and returns where it ends.
     pub(crate) fn write(
         &self,

@@ -9,6 +9,7 @@
 //! [`Snapshot`] is built aside and swapped whole; [`Scratch`] belongs to one worker.
 
 mod answer;
+pub mod catalog;
 mod chaos;
 mod cookie;
 pub mod dnssec;
@@ -16,10 +17,13 @@ pub mod ede;
 mod edns;
 mod envelope;
 mod hash;
+mod message;
 mod meta;
 pub mod name;
 mod negative;
 mod network;
+pub mod notify;
+mod operation;
 mod rate;
 mod rcode;
 pub mod rdata;
@@ -34,6 +38,8 @@ mod snapshot;
 mod subnet;
 mod summary;
 mod tailor;
+pub mod transfer;
+pub mod tsig;
 mod writer;
 mod zone;
 pub mod zonefile;

@@ -194,6 +194,25 @@ pub fn lowered(name: &[u8]) -> Vec<u8> {
     name.to_ascii_lowercase()
 }
 
+/// Octets whose plain order is the canonical order of names (RFC 4034 §6.1), case set aside.
+///
+/// The labels from the right, each ended by a zero; an octet 0 or 1 becomes two, so that the end of a
+/// label comes before everything else.
+pub(crate) fn sort_key(name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len() + 1);
+    let all: Vec<&[u8]> = labels(name).collect();
+    for label in all.into_iter().rev() {
+        for octet in label {
+            match octet.to_ascii_lowercase() {
+                low @ (0 | 1) => key.extend([1, low + 1]),
+                other => key.push(other),
+            }
+        }
+        key.push(0);
+    }
+    key
+}
+
 /// A wire name as text with a final dot, special octets escaped.
 pub fn text(name: &[u8]) -> String {
     Text(name).to_string()
@@ -312,6 +331,32 @@ mod tests {
         assert!(is_within(&name("a.Example."), &name("eXample.")));
         assert!(!is_within(&name("anexample."), &name("example.")));
         assert!(!is_within(&name("example."), &name("a.example.")));
+    }
+
+    #[test]
+    fn names_sort_as_in_rfc_4034() {
+        // The list of RFC 4034 §6.1.
+        let expected = [
+            "example.",
+            "a.example.",
+            "yljkjljk.a.example.",
+            "Z.a.example.",
+            "zABC.a.EXAMPLE.",
+            "z.example.",
+            "\\001.z.example.",
+            "*.z.example.",
+            "\\200.z.example.",
+        ];
+        let mut names = expected;
+        names.reverse();
+        names.sort_by_key(|text| sort_key(&parse(text, None).unwrap()));
+        assert_eq!(names, expected);
+        let (zero, one) = (
+            parse("\\000.", None).unwrap(),
+            parse("\\001.", None).unwrap(),
+        );
+        assert!(sort_key(&zero) < sort_key(&one));
+        assert!(sort_key(b"\x01a\0") < sort_key(b"\x02a\0\0"));
     }
 
     proptest! {

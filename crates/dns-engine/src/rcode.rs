@@ -24,6 +24,8 @@ impl Rcode {
     pub const REFUSED: Self = Self(5);
     /// A DNAME makes the name too long (RFC 6672 §2.2).
     pub const YXDOMAIN: Self = Self(6);
+    /// This server does not speak for the zone, or the signature is not accepted (RFC 8945 §5.2).
+    pub const NOTAUTH: Self = Self(9);
     /// Unknown EDNS version.
     pub const BADVERS: Self = Self(16);
     /// The server cookie is missing or wrong (RFC 7873 §8).
@@ -40,6 +42,7 @@ impl fmt::Display for Rcode {
             Self::NOTIMP => "NOTIMP",
             Self::REFUSED => "REFUSED",
             Self::YXDOMAIN => "YXDOMAIN",
+            Self::NOTAUTH => "NOTAUTH",
             Self::BADVERS => "BADVERS",
             Self::BADCOOKIE => "BADCOOKIE",
             Self(number) => return write!(f, "RCODE{number}"),

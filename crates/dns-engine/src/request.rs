@@ -2,6 +2,7 @@
 
 use crate::edns::Edns;
 use crate::name::{self, NameBuffer};
+use crate::notify;
 use crate::rtype;
 use crate::{DropReason, Rcode};
 
@@ -15,6 +16,8 @@ pub(crate) struct Request<'m> {
     /// `None` if there is no question, or more than one, or it is unreadable.
     pub(crate) question: Option<Asked>,
     pub(crate) edns: Option<Edns<'m>>,
+    /// Where the TSIG record begins; it is the last one (RFC 8945 §5.1).
+    pub(crate) tsig: Option<usize>,
     /// QDCOUNT is 0: lawful only in a query for a server cookie (RFC 7873 §5.4).
     pub(crate) questionless: bool,
     pub(crate) fault: Option<Rcode>,
@@ -44,12 +47,13 @@ pub(crate) fn read<'m>(
         head,
         question: None,
         edns: None,
+        tsig: None,
         questionless: false,
         fault: None,
     };
     let whole = request.read_sections(message, header, qname).is_some();
     // What was read before a fault stays, so that the answer has its question and OPT.
-    if header[2] >> 3 & 0xF != 0 {
+    if !matches!(header[2] >> 3 & 0xF, 0 | notify::OPCODE) {
         request.fault = Some(Rcode::NOTIMP);
     } else if !whole {
         request.fault = Some(Rcode::FORMERR);
@@ -58,6 +62,11 @@ pub(crate) fn read<'m>(
 }
 
 impl<'m> Request<'m> {
+    /// True for opcode NOTIFY (RFC 1996).
+    pub(crate) fn is_notify(&self) -> bool {
+        self.head[2] >> 3 & 0xF == notify::OPCODE
+    }
+
     /// Reads everything behind the header; `None` if it is malformed.
     fn read_sections(
         &mut self,
@@ -76,14 +85,18 @@ impl<'m> Request<'m> {
         }
         for _ in 0..u32::from(count(6)) + u32::from(count(8)) {
             let record = reader.record()?;
-            if record.rtype == rtype::OPT {
+            if matches!(record.rtype, rtype::OPT | rtype::TSIG) {
                 return None;
             }
         }
-        for _ in 0..count(10) {
+        for left in (0..count(10)).rev() {
+            let start = reader.at;
             let record = reader.record()?;
-            if record.rtype == rtype::OPT {
-                self.read_opt(&record)?;
+            match record.rtype {
+                rtype::OPT => self.read_opt(&record)?,
+                rtype::TSIG if left == 0 => self.tsig = Some(start),
+                rtype::TSIG => return None,
+                _ => {}
             }
         }
         let whole = reader.is_at_end() && (self.question.is_some() || self.questionless);

@@ -1,6 +1,7 @@
 //! The one door: query bytes in, response bytes out, the same for every transport.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::answer;
 use crate::chaos::{self, CHAOS};
@@ -9,6 +10,7 @@ use crate::dnssec::Wish;
 use crate::ede::{self, ExtendedError};
 use crate::envelope::{Ending, Header, OPT_MAX, Opt};
 use crate::meta::{Meta, Transport};
+use crate::operation::{self, Operation};
 use crate::rate::RateState;
 use crate::reply::Reply;
 use crate::request::{self, Asked, HEADER, Request};
@@ -16,6 +18,8 @@ use crate::scratch::Scratch;
 use crate::snapshot::{Limits, PLAIN_PAYLOAD, Snapshot};
 use crate::summary::{AnswerClass, Summary};
 use crate::tailor::Client;
+use crate::transfer::Sending;
+use crate::tsig::Exchange;
 use crate::writer::Writer;
 use crate::{name, rcode::Rcode, rtype};
 
@@ -23,12 +27,14 @@ use crate::{name, rcode::Rcode, rtype};
 const ROOM_MIN: usize = HEADER + name::NAME_MAX + 4 + OPT_MAX;
 
 /// What to do with a query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outcome {
     /// The first n octets of the output are the answer.
     Send(usize),
     /// Say nothing.
     Drop(DropReason),
+    /// The answer has many messages: a zone transfer over a stream.
+    Transfer(Box<Sending>),
 }
 
 /// Why a query gets no answer.
@@ -48,7 +54,7 @@ pub enum DropReason {
 
 /// Answers one query into `out`, which should hold 65,535 octets for streams and the payload limit for UDP.
 ///
-/// Never panics and, once `scratch` is warm, never allocates.
+/// Never panics and, once `scratch` is warm, never allocates, but for transfers, NOTIFY and signed queries.
 pub fn respond(
     snapshot: &Snapshot,
     query: &[u8],
@@ -56,7 +62,7 @@ pub fn respond(
     scratch: &mut Scratch,
     out: &mut [u8],
 ) -> Outcome {
-    scratch.summary = Summary::default();
+    (scratch.summary, scratch.notified) = (Summary::default(), false);
     if is_no_client(meta) {
         return Outcome::Drop(DropReason::NoClient);
     }
@@ -82,6 +88,11 @@ pub fn respond(
         return Outcome::Drop(DropReason::RateLimited);
     }
 
+    if request.is_notify() && !snapshot.transfers.hears_notify() {
+        request.fault = Some(Rcode::NOTIMP);
+    }
+    let mut exchange = operation::check_signature(snapshot, query, &mut request, meta);
+
     let question_end = request.question.map_or(HEADER, |asked| asked.end);
     out[..HEADER].fill(0);
     out[HEADER..question_end].copy_from_slice(&query[HEADER..question_end]);
@@ -89,8 +100,30 @@ pub fn respond(
         .edns
         .as_ref()
         .map(|edns| Opt::new(edns, snapshot, meta.transport, cookie_of_answer));
-    let limit = size_limit(&request, &snapshot.limits, meta.transport).min(out.len());
-    let room = limit - opt.as_ref().map_or(0, Opt::reserved);
+    // Question, OPT and signature go out whole, even where the client takes less than its own query was.
+    let reserved = opt.as_ref().map_or(0, Opt::reserved);
+    let signature = exchange.as_ref().map_or(0, Exchange::length);
+    let least = question_end + reserved + signature;
+    let limit = size_limit(&request, &snapshot.limits, meta.transport).max(least);
+    let limit = limit.min(out.len());
+    if limit < least {
+        return Outcome::Drop(DropReason::NoRoom);
+    }
+    let name = scratch.qname.as_slice();
+    let key = exchange.as_ref().and_then(Exchange::key).map(Arc::as_ref);
+    let operation = operation::of(snapshot, query, &request, name, key, meta);
+    if let Operation::Transfer(grant) = operation {
+        scratch.summary = Summary {
+            rtype: request.question.map_or(0, |asked| asked.rtype),
+            class: AnswerClass::Data,
+            zone_octets: Some(name.len() as u8),
+            ..Summary::default()
+        };
+        let opt = opt.map_or_else(Vec::new, |opt| opt.of_transfer(grant.zone()));
+        return grant.begin(opt, exchange, meta, &mut out[..limit]);
+    }
+    let limit = limit - signature;
+    let room = limit - reserved;
     let wish = Wish {
         dnssec_ok: request.edns.is_some_and(|edns| edns.dnssec_ok),
         compact_ok: request.edns.is_some_and(|edns| edns.compact_ok),
@@ -108,9 +141,16 @@ pub fn respond(
                 source,
                 subnet: request.edns.as_ref().and_then(|edns| edns.subnet?.client()),
             };
-            let name = scratch.qname.as_slice();
-            match refusal(asked) {
+            let turned_down = match operation {
+                Operation::TurnDown(rcode, error) => Some((rcode, error)),
+                _ => refusal(asked),
+            };
+            match turned_down {
                 Some((rcode, error)) => reply.turn_down(rcode, error),
+                None if matches!(operation, Operation::Acknowledge) => {
+                    scratch.notified = true;
+                    reply.authoritative = true;
+                }
                 None if asked.class == CHAOS => {
                     chaos::answer(&snapshot.identity, name, asked.rtype, &mut reply);
                 }
@@ -165,7 +205,12 @@ pub fn respond(
     let length = reply.writer.length();
     let out = reply.writer.into_output();
     header.write(&request, out);
-    Outcome::Send(opt.map_or(length, |opt| opt.write(&ending, out, length, limit)))
+    let length = opt.map_or(length, |opt| opt.write(&ending, out, length, limit));
+    let Some(exchange) = &mut exchange else {
+        return Outcome::Send(length);
+    };
+    let signed = exchange.finish(out, length, meta.now);
+    signed.map_or(Outcome::Drop(DropReason::NoRoom), Outcome::Send)
 }
 
 /// True if nobody who wants an answer can have asked: our own socket, or a service that would answer our
@@ -220,8 +265,6 @@ fn refusal(asked: Asked) -> Option<(Rcode, Option<ExtendedError>)> {
         (_, rtype::OPT | rtype::TSIG | rtype::TKEY | rtype::NXNAME) => {
             Some((Rcode::FORMERR, error(ede::INVALID_QUERY_TYPE)))
         }
-        // Transfers are off until zones can be configured for them.
-        (IN, rtype::AXFR | rtype::IXFR) => Some((Rcode::REFUSED, error(ede::PROHIBITED))),
         (IN, rtype::MAILA | rtype::MAILB) => Some((Rcode::NOTIMP, error(ede::NOT_SUPPORTED))),
         (IN | CHAOS, _) => None,
         _ => Some((Rcode::REFUSED, error(ede::NOT_SUPPORTED))),

@@ -50,6 +50,34 @@ impl RrSet {
         })
     }
 
+    /// The data of the record that begins at this octet of the packed data; the next one begins two
+    /// octets and its length further on.
+    pub(crate) fn rdata_at(&self, offset: usize) -> Option<&[u8]> {
+        let (length, after) = self.data.get(offset..)?.split_first_chunk::<2>()?;
+        after.get(..usize::from(u16::from_be_bytes(*length)))
+    }
+
+    /// Octets of the packed data.
+    pub(crate) fn octets(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The records whose data is wanted; `None` if there is none.
+    pub(crate) fn filtered(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Self> {
+        let (mut data, mut count) = (Vec::new(), 0);
+        for rdata in self.rdatas().filter(|rdata| wanted(rdata)) {
+            data.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+            data.extend_from_slice(rdata);
+            count += 1;
+        }
+        (count > 0).then(|| Self {
+            rtype: self.rtype,
+            ttl: self.ttl,
+            count,
+            data: data.into(),
+        })
+    }
+
     /// How many records there are.
     pub fn count(&self) -> u16 {
         self.count

@@ -17,6 +17,8 @@ pub struct Scratch {
     pub(crate) bench: Bench,
     pub(crate) limiter: Limiter,
     pub(crate) summary: Summary,
+    /// The last query was a NOTIFY from a primary of the zone `qname`.
+    pub(crate) notified: bool,
 }
 
 impl Default for Scratch {
@@ -37,7 +39,13 @@ impl Scratch {
             bench: Bench::new(),
             limiter: Limiter::new(),
             summary: Summary::default(),
+            notified: false,
         }
+    }
+
+    /// The lower-cased wire name of the zone that the last query, an accepted NOTIFY, says has changed.
+    pub fn notified(&self) -> Option<&[u8]> {
+        self.notified.then(|| self.qname.as_slice())
     }
 
     /// What the last answer was, for counters.

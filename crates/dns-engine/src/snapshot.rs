@@ -7,6 +7,7 @@ use crate::dnssec::Signing;
 use crate::rate::RateLimit;
 use crate::tailor::{Tailor, ZonesOnly};
 use crate::zones::Zones;
+use crate::{transfer, tsig};
 
 /// Largest UDP answer by default: it passes unfragmented almost everywhere (DNS flag day 2020).
 pub const UDP_PAYLOAD: u16 = 1232;
@@ -31,6 +32,10 @@ pub struct Snapshot {
     pub rate: Option<RateLimit>,
     /// Which zones are signed; none by default.
     pub signing: Option<Arc<Signing>>,
+    /// Who may have which zone, and whose NOTIFY is heard; nobody by default.
+    pub transfers: transfer::Policy,
+    /// The keys of transaction signatures; none by default.
+    pub tsig: tsig::Keys,
 }
 
 impl Snapshot {
@@ -44,6 +49,8 @@ impl Snapshot {
             cookies: None,
             rate: None,
             signing: None,
+            transfers: transfer::Policy::default(),
+            tsig: tsig::Keys::default(),
         }
     }
 

@@ -4,6 +4,8 @@
 //! Every empty non-terminal has a node of its own, so "does this name exist" is one probe; each node
 //! knows whether a delegation covers it, so an exact hit needs no second one.
 
+use std::sync::OnceLock;
+
 use crate::hash::NameMap;
 use crate::name;
 use crate::negative::NegativeSoa;
@@ -27,7 +29,8 @@ enum Cut {
     None,
     /// The delegation point.
     At,
-    /// Below a delegation point: glue, or hidden data.
+    /// Below a delegation point: glue, or hidden data. Below a DNAME record: hidden data (RFC 6672 §2.4),
+    /// which no zone file may have but another server's zone may.
     Below,
 }
 
@@ -66,6 +69,8 @@ pub struct Zone {
     soa: RrSet,
     negative_ttl: u32,
     negative_soa: NegativeSoa,
+    /// The owners in canonical order, made when first asked for.
+    ordered: OnceLock<Box<[Box<[u8]>]>>,
 }
 
 /// What a zone knows about a name.
@@ -121,6 +126,7 @@ impl Zone {
             soa,
             negative_ttl,
             negative_soa,
+            ordered: OnceLock::new(),
         })
     }
 
@@ -167,6 +173,35 @@ impl Zone {
     /// Every name with records that is not below a delegation, in no order.
     pub(crate) fn authoritative_nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes().filter(|node| node.cut != Cut::Below)
+    }
+
+    /// The zone's name in the case it was written.
+    pub(crate) fn shown_origin(&self) -> &[u8] {
+        self.nodes
+            .get(&self.origin)
+            .map_or(&self.origin, Node::owner)
+    }
+
+    /// The lower-cased owners of all records, the zone's name first, in canonical order (RFC 4034 §6.1).
+    pub(crate) fn ordered(&self) -> &[Box<[u8]>] {
+        self.ordered.get_or_init(|| {
+            let nodes = self
+                .nodes
+                .iter()
+                .filter(|(_, node)| !node.rrsets.is_empty());
+            let mut owners: Vec<Box<[u8]>> = nodes.map(|(owner, _)| owner.clone()).collect();
+            owners.sort_by_cached_key(|owner| name::sort_key(owner));
+            owners.into()
+        })
+    }
+
+    /// Octets of all owners and data: about what a transfer of the zone weighs.
+    pub(crate) fn octets(&self) -> usize {
+        let weigh = |node: &Node| -> usize {
+            let sets = node.rrsets.iter();
+            sets.map(|set| node.owner.len() + set.octets()).sum()
+        };
+        self.nodes.values().map(weigh).sum()
     }
 
     /// The owner of the delegation at or above `name` (lower-cased), if one covers it.
@@ -246,7 +281,7 @@ fn add_ancestors(nodes: &mut NameMap<Node>, owner: &[u8], origin: &[u8]) {
     }
 }
 
-/// Marks delegation points and everything below them.
+/// Marks delegation points, and everything below them and below DNAME records.
 fn mark_delegations(nodes: &mut NameMap<Node>, origin: &[u8]) {
     for (owner, node) in nodes.iter_mut() {
         if node.rrset(rtype::NS).is_some() && **owner != *origin {
@@ -255,9 +290,10 @@ fn mark_delegations(nodes: &mut NameMap<Node>, origin: &[u8]) {
     }
     let covered = |owner: &[u8]| {
         let ancestors = name::suffixes(owner).skip(1);
+        let hides = |node: &Node| node.cut == Cut::At || node.rrset(rtype::DNAME).is_some();
         ancestors
-            .take_while(|ancestor| ancestor.len() > origin.len())
-            .any(|ancestor| nodes.get(ancestor).is_some_and(|node| node.cut == Cut::At))
+            .take_while(|ancestor| ancestor.len() >= origin.len())
+            .any(|ancestor| nodes.get(ancestor).is_some_and(hides))
     };
     let hidden: Vec<Box<[u8]>> = nodes
         .keys()

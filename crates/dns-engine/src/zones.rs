@@ -58,6 +58,11 @@ impl Zones {
         self.zones.get(origin).map(Arc::as_ref)
     }
 
+    /// The zone of exactly this lower-cased wire name, to be held beyond the snapshot.
+    pub(crate) fn shared(&self, origin: &[u8]) -> Option<&Arc<Zone>> {
+        self.zones.get(origin)
+    }
+
     /// Every zone, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Zone> {
         self.zones.values().map(Arc::as_ref)

@@ -192,7 +192,7 @@ fn streams_and_good_cookies_are_not_limited_and_bad_cookies_are() {
             let answer = Answer::decode(&out[..length]);
             Some(answer.option(10).unwrap_or_default().to_vec())
         }
-        Outcome::Drop(_) => {
+        _ => {
             assert_eq!(scratch.summary().rate, RateState::Dropped);
             None
         }

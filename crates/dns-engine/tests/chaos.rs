@@ -21,7 +21,7 @@ fn ask(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     let meta = meta(Transport::Udp);
     match respond(snapshot, &query.wire(), &meta, &mut scratch, &mut out) {
         Outcome::Send(length) => out[..length].to_vec(),
-        Outcome::Drop(reason) => panic!("{reason:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -178,7 +178,7 @@ fn drops_answers_and_scraps() {
             &mut scratch,
             &mut out,
         );
-        assert_eq!(outcome, Outcome::Drop(expected));
+        assert!(matches!(outcome, Outcome::Drop(reason) if reason == expected));
     };
     let mut wire = Query::new("mail.example", "A").wire();
     for length in 0..12 {
@@ -198,7 +198,7 @@ fn our_own_socket_and_services_that_answer_everything_get_no_answer() {
         meta.source = source.parse().unwrap();
         let (mut scratch, mut out) = (Scratch::new(), [0; 1232]);
         let outcome = respond(&example(), &wire, &meta, &mut scratch, &mut out);
-        let dropped = outcome == Outcome::Drop(DropReason::NoClient);
+        let dropped = matches!(outcome, Outcome::Drop(DropReason::NoClient));
         assert_eq!(dropped, expected, "{source}");
     };
     for port in [0, 7, 13, 17, 19, 37] {
@@ -299,5 +299,5 @@ fn too_small_an_output_is_said_and_not_written_over() {
         &mut scratch,
         &mut out,
     );
-    assert_eq!(outcome, Outcome::Drop(DropReason::NoRoom));
+    assert!(matches!(outcome, Outcome::Drop(DropReason::NoRoom)));
 }

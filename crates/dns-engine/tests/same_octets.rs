@@ -74,7 +74,7 @@ fn pair(texts: &[&str]) -> [Snapshot; 2] {
 fn ask(snapshot: &Snapshot, wire: &[u8], scratch: &mut Scratch, out: &mut [u8]) -> Vec<u8> {
     match respond(snapshot, wire, &meta(Transport::Udp), scratch, out) {
         Outcome::Send(length) => out[..length].to_vec(),
-        Outcome::Drop(reason) => panic!("{reason:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -8,6 +8,7 @@ use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, Zones, respond};
 use dns_transport::{Answerer, Arrival, Reply, Worker};
 
 use crate::dnstap::Tap;
+use crate::outgoing::Outgoing;
 use crate::traffic::{Fate, Tally};
 use crate::{Settings, Traffic};
 
@@ -99,6 +100,9 @@ impl Worker for Attendant {
         let outcome = respond(&self.snapshot, query, &meta, &mut self.scratch, out);
         let (reply, fate) = match outcome {
             Outcome::Send(length) => (Reply::Send(length), Fate::Answered),
+            Outcome::Transfer(sending) => {
+                (Reply::Stream(Box::new(Outgoing(sending))), Fate::Answered)
+            }
             Outcome::Drop(reason) => (Reply::Silent, Fate::Dropped(reason)),
         };
         self.tally.end(&self.scratch, from, fate, begun);

@@ -14,6 +14,7 @@ pub mod counts;
 pub mod dnstap;
 pub mod door;
 pub mod exposition;
+mod outgoing;
 pub mod reloads;
 pub mod running;
 pub mod settings;

@@ -299,7 +299,7 @@ mod tests {
         let begun = tally.begin();
         let outcome = respond(snapshot, &query, &meta, &mut scratch, &mut out);
         let fate = match outcome {
-            Outcome::Send(_) => Fate::Answered,
+            Outcome::Send(_) | Outcome::Transfer(_) => Fate::Answered,
             Outcome::Drop(reason) => Fate::Dropped(reason),
         };
         let from = Arrival {
