@@ -295,11 +295,8 @@ impl<'a> Lookup<'a, '_> {
                 None => self.reply.negative(self.zone, at, self.rtype, true, held),
             };
         }
-        if !matches!(at.owner, Owner::Question) {
-            // The alias is the answer; where it leads is another server's to say.
-            return Ok(());
-        }
-        self.reply.authoritative = false;
+        // Behind an alias of ours AA stays: it is about the first name (RFC 1035 §4.1.1).
+        self.reply.authoritative = !matches!(at.owner, Owner::Question);
         let Some(servers) = cut.rrset(rtype::NS) else {
             return Ok(());
         };
