@@ -1,6 +1,7 @@
 //! Recipes, each a line or two of plain cargo: `cargo xtask test` is what CI runs.
 
 mod packages;
+mod peers;
 
 use std::process::{Command, ExitCode};
 
@@ -10,6 +11,7 @@ const USAGE: &str = "usage: cargo xtask <recipe>
 
 recipes:
   test     install the Debian packages that tests use (says which first), then check and test everything
+  nightly  the tests of conformance that take minutes each: many questions, many reloads, many bad packets
   lint     formatting, clippy with warnings as errors, documentation
   doc      build the documentation, warnings as errors
 ";
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["test"] => test(),
+        ["nightly"] => nightly(),
         ["lint"] => lint(),
         ["doc"] => doc(),
         ["--help" | "-h" | "help"] => {
@@ -41,9 +44,25 @@ fn main() -> ExitCode {
 
 fn test() -> anyhow::Result<()> {
     packages::install_missing()?;
+    peers::unpack_missing()?;
     lint()?;
     // With the tools installed, a test that cannot find its tool has failed, not skipped.
     run(cargo(&["test", "--workspace", "--no-fail-fast"]).env("SIGNPOST_REQUIRE_TOOLS", "1"))
+}
+
+fn nightly() -> anyhow::Result<()> {
+    packages::install_missing()?;
+    peers::unpack_missing()?;
+    // One at a time: each takes the whole machine.
+    let run_ignored = ["--", "--ignored", "--nocapture", "--test-threads=1"];
+    let test = [
+        "test",
+        "--release",
+        "--package",
+        "conformance",
+        "--no-fail-fast",
+    ];
+    run(cargo(&[&test[..], &run_ignored].concat()).env("SIGNPOST_REQUIRE_TOOLS", "1"))
 }
 
 fn lint() -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 const NEEDED: &[(&str, &str)] = &[
     ("bind9-dnsutils", "/usr/bin/dig"),
     ("fstrm-bin", "/usr/bin/fstrm_capture"),
+    ("knot-dnsutils", "/usr/bin/kdig"),
     ("ffmpeg", "/usr/bin/ffmpeg"),
     ("gstreamer1.0-tools", "/usr/bin/gst-launch-1.0"),
     ("gstreamer1.0-plugins-base", "gstreamer-1.0/libgstapp.so"),
@@ -44,7 +45,7 @@ pub(crate) fn install_missing() -> anyhow::Result<()> {
 }
 
 /// Runs a command whose pages of output matter only when it fails.
-fn quietly(mut command: Command) -> anyhow::Result<()> {
+pub(crate) fn quietly(mut command: Command) -> anyhow::Result<()> {
     eprintln!("xtask: {command:?}");
     let output = command
         .output()
@@ -71,7 +72,7 @@ fn installed(file: &str) -> bool {
     })
 }
 
-fn apt_get(arguments: &[&str]) -> Command {
+pub(crate) fn apt_get(arguments: &[&str]) -> Command {
     let root = Command::new("id")
         .arg("-u")
         .output()
