@@ -79,6 +79,14 @@ impl Message {
         Ok(by_domain)
     }
 
+    /// Reads octets with one decoder, for what other people's servers say.
+    ///
+    /// # Errors
+    /// What it cannot read.
+    pub fn read_once(octets: &[u8]) -> Result<Self, String> {
+        domain_reads(octets)
+    }
+
     /// The data of an option, if there is one.
     pub fn option(&self, code: u16) -> Option<&[u8]> {
         let options = &self.opt.as_ref()?.options;

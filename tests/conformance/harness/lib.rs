@@ -3,5 +3,9 @@
 
 pub mod case;
 pub mod decode;
+pub mod exchange;
+pub mod peer;
+pub mod question;
 pub mod site;
 pub mod tap;
+pub mod tool;

@@ -1,0 +1,204 @@
+//! Other people's name servers, as oracles: Knot DNS, NSD and BIND over the same zone files, each on a free port of
+//! 127.0.0.1 with everything it writes in a folder of its own, and ended with the test.
+
+use std::{
+    fmt::Write,
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{exchange::Client, tool};
+
+/// A zone and its file.
+#[derive(Debug, Clone)]
+pub struct ZoneFile {
+    /// With the final dot.
+    pub origin: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Which name server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// CZ.NIC's, 3.2 in Debian 12.
+    Knot,
+    /// NLnet Labs', 4.6 in Debian 12.
+    Nsd,
+    /// ISC's, 9.18 in Debian 12.
+    Bind,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Knot, Self::Nsd, Self::Bind];
+
+    /// The program and the Debian package that has it.
+    fn program(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Knot => ("knotd", "knot"),
+            Self::Nsd => ("nsd", "nsd"),
+            Self::Bind => ("named", "bind9"),
+        }
+    }
+}
+
+/// A running name server of another make.
+#[derive(Debug)]
+pub struct Peer {
+    /// Which.
+    pub kind: Kind,
+    /// UDP and TCP.
+    pub dns: SocketAddr,
+    child: Child,
+    folder: TempDir,
+}
+
+/// How long a server may take to load its zones.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Ports are free when picked, which somebody else may notice too.
+const TRIES: usize = 3;
+
+impl Peer {
+    /// Starts it and waits until it serves every zone; `None`, after saying so, where it is not installed.
+    ///
+    /// # Panics
+    /// When it does not come up, with what it wrote; and where it is missing though tools are required.
+    pub fn start(kind: Kind, zones: &[ZoneFile]) -> Option<Self> {
+        let (program, package) = kind.program();
+        let program = tool::find(program, package)?;
+        let mut said = String::new();
+        for _ in 0..TRIES {
+            let mut peer = Self::launch(kind, &program, zones).expect("a server can be launched");
+            match peer.until_ready(zones) {
+                Ok(()) => return Some(peer),
+                Err(log) => said = log,
+            }
+        }
+        panic!("{kind:?} does not start:\n{said}");
+    }
+
+    fn launch(kind: Kind, program: &tool::Tool, zones: &[ZoneFile]) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let dns = free_port()?;
+        let file = folder.path().join("server.conf");
+        let (text, arguments): (String, &[&str]) = match kind {
+            Kind::Knot => (knot(folder.path(), dns, zones), &["-c"]),
+            Kind::Nsd => (nsd(folder.path(), dns, zones), &["-d", "-c"]),
+            Kind::Bind => (bind(folder.path(), dns, zones), &["-g", "-c"]),
+        };
+        fs::write(&file, text)?;
+        let log = File::create(folder.path().join("log"))?;
+        let mut command: Command = program.command();
+        command.args(arguments).arg(&file).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn()?;
+        Ok(Self {
+            kind,
+            dns,
+            child,
+            folder,
+        })
+    }
+
+    /// What it wrote, if it ended or never answers.
+    fn until_ready(&mut self, zones: &[ZoneFile]) -> Result<(), String> {
+        let until = Instant::now() + PATIENCE;
+        let mut client = Client::new(self.dns);
+        for zone in zones {
+            let soa = crate::question::Question::new(&zone.origin, 6).octets(1);
+            let served = |reply: &[u8]| reply.len() > 12 && reply[3] & 0xF == 0 && reply[7] == 1;
+            while !client
+                .udp_within(&soa, Duration::from_millis(200))
+                .is_some_and(|r| served(&r))
+            {
+                let ended = self.child.try_wait().map_err(|error| error.to_string())?;
+                if ended.is_some() || Instant::now() > until {
+                    return Err(self.log());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Peer {
+    /// Asks it to end, so that its own children end as well, and waits for it.
+    fn drop(&mut self) {
+        tool::end(&mut self.child);
+    }
+}
+
+/// A port that is free for UDP and TCP.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> io::Result<SocketAddr> {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = tcp.local_addr()?;
+        if UdpSocket::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+}
+
+fn knot(folder: &Path, dns: SocketAddr, zones: &[ZoneFile]) -> String {
+    let mut text = format!(
+        "server:\n  listen: {}@{}\n  rundir: {folder:?}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+         log:\n  - target: stderr\n    any: warning\n\
+         database:\n  storage: {folder:?}\n\
+         template:\n  - id: default\n    storage: {folder:?}\n    semantic-checks: off\n    zonefile-sync: -1\n    \
+         zonefile-load: whole\n    journal-content: none\nzone:\n",
+        dns.ip(),
+        dns.port(),
+    );
+    for ZoneFile { origin, path } in zones {
+        writeln!(text, "  - domain: {origin}\n    file: {path:?}").expect("a string takes all");
+    }
+    text
+}
+
+fn nsd(folder: &Path, dns: SocketAddr, zones: &[ZoneFile]) -> String {
+    let mut text = format!(
+        "server:\n  ip-address: {}@{}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: {folder:?}\n  database: \"\"\n  \
+         zonelistfile: \"{at}/zone.list\"\n  xfrdfile: \"{at}/xfrd.state\"\n  xfrdir: {folder:?}\n  \
+         pidfile: \"{at}/nsd.pid\"\n  server-count: 1\n  minimal-responses: no\n  rrl-ratelimit: 0\n  \
+         rrl-whitelist-ratelimit: 0\n  do-ip6: no\nremote-control:\n  control-enable: no\n",
+        dns.ip(),
+        dns.port(),
+        at = folder.display(),
+    );
+    for ZoneFile { origin, path } in zones {
+        writeln!(text, "zone:\n  name: {origin:?}\n  zonefile: {path:?}")
+            .expect("a string takes all");
+    }
+    text
+}
+
+fn bind(folder: &Path, dns: SocketAddr, zones: &[ZoneFile]) -> String {
+    let mut text = format!(
+        "options {{\n  directory {folder:?};\n  listen-on port {} {{ {}; }};\n  listen-on-v6 {{ none; }};\n  \
+         pid-file none;\n  session-keyfile none;\n  recursion no;\n  dnssec-validation no;\n  empty-zones-enable no;\n  \
+         minimal-responses no-auth;\n  notify no;\n  allow-transfer {{ none; }};\n  check-names primary ignore;\n  \
+         check-integrity no;\n  check-mx ignore;\n  check-spf ignore;\n  check-sibling no;\n  answer-cookie no;\n  zero-no-soa-ttl no;\n  \
+         rrset-order {{ order none; }};\n}};\ncontrols {{ }};\n",
+        dns.port(),
+        dns.ip(),
+    );
+    for ZoneFile { origin, path } in zones {
+        writeln!(text, "zone {origin:?} {{ type primary; file {path:?}; }};")
+            .expect("a string takes all");
+    }
+    text
+}
