@@ -121,6 +121,7 @@ impl Tcp {
             message: time(self.message_ms),
             write: time(self.write_ms),
             drain: Duration::from_millis(self.drain_ms.into()),
+            ..StreamLimits::default()
         }
     }
 }

@@ -67,7 +67,13 @@ pub(super) fn rcode(rcode: Rcode) -> usize {
 }
 
 /// Why a message gets no answer, in the order of [`drop`].
-pub(super) const DROPS: [&str; 4] = ["too_short", "is_response", "no_client", "no_room"];
+pub(super) const DROPS: [&str; 5] = [
+    "too_short",
+    "is_response",
+    "no_client",
+    "no_room",
+    "rate_limited",
+];
 
 /// The place of a reason in [`DROPS`].
 pub(super) fn drop(reason: DropReason) -> usize {
@@ -76,6 +82,7 @@ pub(super) fn drop(reason: DropReason) -> usize {
         DropReason::IsResponse => 1,
         DropReason::NoClient => 2,
         DropReason::NoRoom => 3,
+        DropReason::RateLimited => 4,
     }
 }
 
