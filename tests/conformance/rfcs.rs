@@ -14,3 +14,4 @@ mod rfc7871;
 mod rfc8020;
 mod rfc8482;
 mod rfc8906;
+mod rfc9460;

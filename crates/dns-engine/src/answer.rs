@@ -108,6 +108,9 @@ fn any(reply: &mut Reply<'_>, at: Place<'_>) -> Result<(), Full> {
     reply.sign(at, rtype::HINFO, ANY_TTL, std::iter::once(ANY_DATA))
 }
 
+/// What a host is reached by.
+const ADDRESSES: &[u16] = &[rtype::A, rtype::AAAA];
+
 /// The hosts whose addresses go along with an RRset, each once.
 fn hosts(set: &RrSet) -> impl Iterator<Item = &[u8]> {
     let target = |data| rdata::additional_target(set.rtype, data);
@@ -280,8 +283,13 @@ impl<'a> Lookup<'a, '_> {
             return self.no_data(Some(node), at);
         };
         self.reply.rrset(at, set)?;
+        // Of an alias for a service the records it stands for, too (RFC 9460 §4.1); its own stand in the answer.
+        let is_service = matches!(self.rtype, rtype::SVCB | rtype::HTTPS);
         for host in hosts(set) {
-            self.add_addresses(host, Zone::authoritative);
+            if is_service && !host.eq_ignore_ascii_case(at.name) {
+                self.add_records(host, &[self.rtype], Zone::authoritative);
+            }
+            self.add_records(host, ADDRESSES, Zone::authoritative);
         }
         Ok(())
     }
@@ -308,12 +316,12 @@ impl<'a> Lookup<'a, '_> {
         // Without glue inside the delegated zone nobody gets there: it is required (RFC 9471 §3.1).
         let is_inside = |server: &&[u8]| name::is_within(server, cut.owner());
         for server in hosts(servers).filter(is_inside) {
-            if !self.add_addresses(server, Zone::exact) {
+            if !self.add_records(server, ADDRESSES, Zone::exact) {
                 return Err(Full);
             }
         }
         for server in hosts(servers).filter(|server| !is_inside(server)) {
-            self.add_addresses(server, Zone::exact);
+            self.add_records(server, ADDRESSES, Zone::exact);
         }
         Ok(())
     }
@@ -332,10 +340,11 @@ impl<'a> Lookup<'a, '_> {
         }
     }
 
-    /// Adds the addresses of a host in this zone; false if they do not fit whole.
-    fn add_addresses(
+    /// Adds records of a host in this zone; false if they do not fit whole.
+    fn add_records(
         &mut self,
         host: &[u8],
+        rtypes: &[u16],
         node_of: impl Fn(&'a Zone, &[u8]) -> Option<&'a Node>,
     ) -> bool {
         if !name::is_within(host, self.zone.origin()) {
@@ -346,11 +355,9 @@ impl<'a> Lookup<'a, '_> {
         let Some(node) = node_of(self.zone, at.name) else {
             return true;
         };
-        let addresses = [rtype::A, rtype::AAAA]
-            .into_iter()
-            .filter_map(|rtype| node.rrset(rtype));
+        let sets = rtypes.iter().filter_map(|rtype| node.rrset(*rtype));
         let mut fits = true;
-        for set in addresses {
+        for set in sets {
             fits &= if node.is_glue() {
                 let writer = &mut self.reply.writer;
                 writer.rrset(at.section, at.owner, set, set.ttl).is_ok()
