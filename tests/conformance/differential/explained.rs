@@ -30,6 +30,8 @@ const SRV: u16 = 33;
 const RRSIG: u16 = 46;
 const NSEC: u16 = 47;
 const NSEC3: u16 = 50;
+const SVCB: u16 = 64;
+const HTTPS: u16 = 65;
 const ANY: u16 = 255;
 
 /// All of them; the first that applies is counted.
@@ -122,10 +124,10 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "records that help",
-        source: "RFC 1034 §4.3.2 step 6, RFC 9471 §2: but for glue below the cut, they are a courtesy",
+        source: "RFC 1034 §4.3.2 step 6, RFC 9460 §4.1, RFC 9471 §2: but for glue below the cut, they are a courtesy",
         explains: |pair, aspect| match aspect {
             OnlyOurs(ADDITIONAL, record) | OnlyTheirs(ADDITIONAL, record) => {
-                matches!(record.rtype, A | AAAA | SRV) && !is_glue(pair, record)
+                matches!(record.rtype, A | AAAA | SRV | SVCB | HTTPS) && !is_glue(pair, record)
             }
             _ => false,
         },

@@ -6,6 +6,8 @@ pub mod decode;
 pub mod exchange;
 pub mod peer;
 pub mod question;
+pub mod resolver;
+pub mod routed;
 pub mod site;
 pub mod tap;
 pub mod tool;

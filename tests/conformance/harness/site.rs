@@ -7,7 +7,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use service::shutdown::{self, Shutdown, Trigger};
+use service::shutdown::{self, Trigger};
 
 /// A running name server.
 #[derive(Debug, Clone)]
@@ -44,17 +44,47 @@ impl Site {
     /// Starts both over all zone files of a folder.
     ///
     /// # Panics
-    /// When one does not start.
+    /// When one does not start, or a zone is refused.
     pub fn start(zones: &Path) -> Self {
+        let faults = refused(zones);
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        let (l1, l2) = (
+            format!("{ABSENT}zones = {zones:?}\n"),
+            format!("{ABSENT}zones = [{zones:?}]\n"),
+        );
+        let first = service::config::parse("l1.toml", &l1).expect("a configuration");
+        let second = service::config::parse("l2.toml", &l2).expect("a configuration");
+        Self::of(first, second)
+    }
+
+    /// Starts both by their configuration files.
+    ///
+    /// # Panics
+    /// When one does not start.
+    pub fn over(l1: &Path, l2: &Path) -> Self {
+        let first = nameserver_l1::Config::load(l1).expect("a configuration");
+        let second = nameserver_l2::Config::load(l2).expect("a configuration");
+        Self::of(first, second)
+    }
+
+    fn of(l1: nameserver_l1::Config, l2: nameserver_l2::Config) -> Self {
         let (tell, told) = mpsc::channel();
         let (trigger, shutdown) = shutdown::channel();
-        let zones = zones.to_owned();
         // The servers live as long as their runtime, which is on a thread of its own.
         let running = thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async move {
-                let (l1, first) = start_l1(&zones, shutdown.clone()).await;
-                let (l2, second) = start_l2(&zones, shutdown).await;
+                let l1 = nameserver_l1::start(l1, shutdown.clone())
+                    .await
+                    .expect("L1 starts");
+                let l2 = nameserver_l2::start(l2, shutdown).await.expect("L2 starts");
+                let server = |name, dns: &[SocketAddr], admin| Server {
+                    name,
+                    dns: dns[0],
+                    admin,
+                };
+                let first = server("nameserver-l1", &l1.dns, l1.admin);
+                let second = server("nameserver-l2", &l2.dns, l2.admin);
                 tell.send([first, second]).expect("a listener");
                 l1.wait().await.expect("an orderly end");
                 l2.wait().await.expect("an orderly end");
@@ -81,36 +111,19 @@ impl Drop for Site {
     }
 }
 
+/// What `check` finds wrong with the zones of a folder.
+fn refused(zones: &Path) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("l1.toml");
+    std::fs::write(&file, format!("{ABSENT}zones = {zones:?}\n")).expect("a file");
+    let report = nameserver_l1::commands::check(&file);
+    let is_about_a_zone = |line: &String| line.contains(".zone:") && line.contains(": error:");
+    let lines = report.findings.iter().map(ToString::to_string);
+    lines.filter(is_about_a_zone).collect()
+}
+
 /// Nothing of these is there: what a server of plain zones lacks, it does without.
 const ABSENT: &str = "admin = \"127.0.0.1:0\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
                       services = \"/nonexistent/services.toml\"\nreleases = \"/nonexistent/releases\"\n\
                       trusted_key = \"/nonexistent/release.pub\"\nstate = \"/nonexistent/state\"\n\
                       token_keys = \"/nonexistent/token-keys.toml\"\n";
-
-async fn start_l1(zones: &Path, shutdown: Shutdown) -> (nameserver_l1::Running, Server) {
-    let text = format!("{ABSENT}zones = {zones:?}\n");
-    let config = service::config::parse("l1.toml", &text).expect("a configuration");
-    let running = nameserver_l1::start(config, shutdown)
-        .await
-        .expect("L1 starts");
-    let server = Server {
-        name: "nameserver-l1",
-        dns: running.dns[0],
-        admin: running.admin,
-    };
-    (running, server)
-}
-
-async fn start_l2(zones: &Path, shutdown: Shutdown) -> (nameserver_l2::Running, Server) {
-    let text = format!("{ABSENT}zones = [{zones:?}]\n");
-    let config = service::config::parse("l2.toml", &text).expect("a configuration");
-    let running = nameserver_l2::start(config, shutdown)
-        .await
-        .expect("L2 starts");
-    let server = Server {
-        name: "nameserver-l2",
-        dns: running.dns[0],
-        admin: running.admin,
-    };
-    (running, server)
-}
