@@ -16,6 +16,8 @@ pub(crate) struct Reply<'b> {
     pub(crate) truncated: bool,
     pub(crate) scope: u8,
     pub(crate) tailored: bool,
+    /// There is no such name, whatever the response code says about it (RFC 9824 §3.1).
+    pub(crate) no_name: bool,
     /// The zone that the name of the question lies in.
     pub(crate) zone: Option<&'b Zone>,
     /// Why the answer is what it is.
@@ -38,6 +40,7 @@ impl<'b> Reply<'b> {
             truncated: false,
             scope: 0,
             tailored: false,
+            no_name: false,
             zone: None,
             error: None,
             wish,
@@ -115,6 +118,7 @@ impl<'b> Reply<'b> {
         exists: bool,
         held: impl FnOnce() -> Held<'z>,
     ) -> Result<(), Full> {
+        self.no_name = !exists;
         self.rcode = if exists {
             Rcode::NOERROR
         } else {

@@ -284,6 +284,7 @@ fn summarise(request: &Request<'_>, reply: &Reply<'_>) -> Summary {
     let class = match (reply.rcode, reply.writer.counts()) {
         (Rcode::NXDOMAIN, _) => AnswerClass::NameError,
         (Rcode::NOERROR, _) if reply.truncated => AnswerClass::Error,
+        (Rcode::NOERROR, _) if reply.no_name => AnswerClass::NameError,
         (Rcode::NOERROR, [1..=u16::MAX, ..]) => AnswerClass::Data,
         (Rcode::NOERROR, _) if reply.authoritative => AnswerClass::NoData,
         (Rcode::NOERROR, [_, 1..=u16::MAX, _]) => AnswerClass::Referral,

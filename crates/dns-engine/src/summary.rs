@@ -41,7 +41,7 @@ pub enum AnswerClass {
     Data,
     /// The name exists, but not with this type (RFC 2308 §2.2).
     NoData,
-    /// The name does not exist.
+    /// The name does not exist, also if the response code is NOERROR with a proof of that (RFC 9824 §3.1).
     NameError,
     /// Other servers are named.
     Referral,

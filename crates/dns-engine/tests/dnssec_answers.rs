@@ -12,8 +12,8 @@ use std::net::Ipv4Addr;
 use common::{Answer, Query, example, example_with, meta};
 use dns_engine::dnssec::{Algorithm, SigningLimits, warm};
 use dns_engine::{
-    Client, Outcome, Question, RrSet, Scratch, Snapshot, Tailor, Tailored, Transport, Types,
-    Verdict, respond, rtype,
+    AnswerClass, Client, Outcome, Question, RrSet, Scratch, Snapshot, Tailor, Tailored, Transport,
+    Types, Verdict, respond, rtype,
 };
 use verifiers::{Taken, keys_of, pair, sign, signing, take_apart, verify, wire};
 
@@ -333,6 +333,30 @@ fn denials_are_compact() {
     check("*.wild.example", "MX", "A TXT RRSIG NSEC");
     // A delegation without DS, asked for it.
     check("far.example", "DS", "NS RRSIG NSEC");
+}
+
+#[test]
+fn a_missing_name_counts_as_one_whatever_the_response_code() {
+    let snapshot = signed();
+    let (mut scratch, mut out) = (Scratch::new(), vec![0; 1232]);
+    for flags in [0, DO, DO_CO] {
+        for (qname, class) in [
+            ("nothing.example", AnswerClass::NameError),
+            ("dangling.example", AnswerClass::NameError),
+            ("live.example", AnswerClass::NoData),
+            ("mail.example", AnswerClass::Data),
+        ] {
+            let query = Query::new(qname, "A").edns_flags(flags).wire();
+            respond(
+                &snapshot,
+                &query,
+                &meta(Transport::Udp),
+                &mut scratch,
+                &mut out,
+            );
+            assert_eq!(scratch.summary().class, class, "{qname} {flags:x}");
+        }
+    }
 }
 
 #[test]

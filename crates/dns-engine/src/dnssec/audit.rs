@@ -70,6 +70,15 @@ impl Fault {
         )
     }
 
+    /// The time it is about, in Unix seconds.
+    pub fn at(&self) -> Option<u64> {
+        match self {
+            Self::SigningEnds { at } | Self::ChainBreaks { at } => Some(*at),
+            Self::DsAwaited { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -89,19 +98,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingSigns => f.write_str("no key signs the zone's data: answers are unsigned"),
-            Self::SigningEnds { at } => write!(f, "no key signs the zone's data from {at} on"),
-            Self::ChainBreaks { at } => {
-                write!(
-                    f,
-                    "from {at} on validators cannot get from a key to the data"
-                )
+            Self::SigningEnds { .. } => f.write_str("from a time on no key signs the zone's data"),
+            Self::ChainBreaks { .. } => {
+                f.write_str("from a time on validators find no way from a key to the data")
             }
             Self::NoDs { tag } => write!(f, "key {tag} has no DS record and asks for none"),
-            Self::DsAwaited { tag, since } => {
-                write!(
-                    f,
-                    "the DS record of key {tag} is awaited at the parent since {since}"
-                )
+            Self::DsAwaited { tag, .. } => {
+                write!(f, "the DS record of key {tag} is awaited at the parent")
             }
             Self::TtlOverPolicy { ttl, ttl_max } => write!(
                 f,
