@@ -1,14 +1,14 @@
 //! The token key ring on disk: making it, and moving its keys through their lives. Both levels take up a changed file by
 //! themselves; stage on every server before activating, and destroy only when no cache can hold a token any more.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
 use route_token::KeyRing;
-use service::diagnostic::{Diagnostic, Report};
+use service::{
+    diagnostic::{Diagnostic, Report},
+    secret,
+};
 
 /// What to do with a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
@@ -66,23 +66,8 @@ pub fn change(file: &Path, change: Change) -> anyhow::Result<String> {
     Ok(states.collect::<Vec<_>>().join("\n"))
 }
 
-/// Writes beside the file, readable by its owner only, and puts that in its place: servers never read half a ring.
 fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
-    let mut aside = file.as_os_str().to_owned();
-    aside.push(".new");
-    let write = || {
-        // A file left there by a crash, or by somebody else, keeps the mode it has: the secret needs a new one.
-        match std::fs::remove_file(&aside) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut new = OpenOptions::new();
-        let mut new = new.write(true).create_new(true).mode(0o600).open(&aside)?;
-        new.write_all(text.as_bytes())?;
-        new.sync_all()?;
-        std::fs::rename(&aside, file)
-    };
-    write().with_context(|| format!("{} cannot be written", file.display()))
+    secret::replace(file, text).with_context(|| format!("{} cannot be written", file.display()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Files that hold secrets: whoever can read the token keys can make tokens.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::diagnostic::Diagnostic;
@@ -18,11 +20,47 @@ pub fn exposed(path: &Path) -> Option<Diagnostic> {
     })
 }
 
+/// Writes a file of secrets aside, readable by its owner only, and puts it in its place: whoever watches the file never
+/// reads half of it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    // A file left there by a crash, or by somebody else, keeps the mode it has: the secret needs a new one.
+    match std::fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut new = OpenOptions::new();
+    let mut new = new.write(true).create_new(true).mode(0o600).open(&aside)?;
+    new.write_all(text.as_bytes())?;
+    new.sync_all()?;
+    std::fs::rename(&aside, path)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_replaced_file_is_its_owners_whatever_was_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let left = folder.path().join("keys.new");
+        for text in ["first", "second"] {
+            std::fs::write(&left, "").unwrap();
+            std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();
+            replace(&path, text).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(exposed(&path), None);
+            assert!(!left.exists());
+        }
+        assert!(replace(&folder.path().join("none/keys"), "").is_err());
+    }
 
     #[test]
     fn access_for_anyone_but_the_owner_is_a_warning() {
