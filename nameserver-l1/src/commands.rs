@@ -87,7 +87,7 @@ impl Offline {
             report.show();
         }
         outcome.misfits.show();
-        let metrics = Metrics::register(&prometheus::Registry::new())?;
+        let metrics = Metrics::unshown()?;
         let (_, explainer) = adoption.world().build(&metrics);
         Ok(Self { explainer })
     }

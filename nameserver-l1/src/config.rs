@@ -3,13 +3,14 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
 use nameserver::{
     Settings,
     dnstap::Dnstap,
-    settings::{self, Identity, Proxy, Tcp, UdpPayload},
+    settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, UdpPayload},
 };
 use serde::Deserialize;
 use service::config::ConfigError;
@@ -30,6 +31,10 @@ pub struct Config {
     pub tcp: Tcp,
     /// Balancers in front of the server.
     pub proxy: Proxy,
+    /// Proof that a client's address is not forged.
+    pub cookies: Cookies,
+    /// How many datagrams a source may have answered.
+    pub rate_limit: RateLimit,
     /// What the server says about itself.
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
@@ -45,6 +50,9 @@ pub struct Config {
     pub trusted_key: PathBuf,
     /// Remembers the highest generation accepted, so that no older one is taken after a restart.
     pub state: PathBuf,
+    /// Seconds after which a release is out of date by its age alone, which answers then say (RFC 8914). Only for maps that
+    /// are published regularly, as one that does not change is not published again.
+    pub stale_seconds: Option<NonZeroU32>,
     /// Keys that seal tokens; the second level reads the same file.
     pub token_keys: PathBuf,
 }
@@ -59,6 +67,8 @@ impl Default for Config {
             udp_payload: UdpPayload::default(),
             tcp: Tcp::default(),
             proxy: Proxy::default(),
+            cookies: Cookies::default(),
+            rate_limit: RateLimit::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
             zones: vec!["zones".into()],
@@ -66,6 +76,7 @@ impl Default for Config {
             releases: "run/releases".into(),
             trusted_key: "run/release.pub".into(),
             state: "run/nameserver-l1.state".into(),
+            stale_seconds: None,
             token_keys: "run/token-keys.toml".into(),
         }
     }
@@ -91,6 +102,8 @@ impl Config {
             udp_payload: self.udp_payload,
             tcp: self.tcp,
             proxy: self.proxy.clone(),
+            cookies: self.cookies.clone(),
+            rate_limit: self.rate_limit.clone(),
             identity: self.identity.clone(),
             dnstap: self.dnstap.clone(),
         }
@@ -105,7 +118,7 @@ impl Config {
             &mut self.token_keys,
         ];
         let files = files.into_iter().chain(&mut self.zones);
-        for path in files.chain(settings::paths(&mut self.dnstap)) {
+        for path in files.chain(settings::paths(&mut self.cookies, &mut self.dnstap)) {
             *path = service::config::beside(file, path);
         }
         self

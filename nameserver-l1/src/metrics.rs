@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -74,21 +75,35 @@ impl Metrics {
     ///
     /// # Errors
     /// When a name is taken in the registry.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn register(
+        registry: &Registry,
+        reloads: Reloads,
+        stale_after: Option<NonZeroU32>,
+    ) -> prometheus::Result<Self> {
+        reloads.expect(&["zone", "services", "keys", "release"]);
         let metrics = Self {
-            in_force: InForce::register(registry)?,
+            in_force: InForce::register(registry, stale_after)?,
             misfits: IntGauge::new(
                 "signpost_services_misfit",
                 "Services that do not fit their zone or the map: not routed.",
             )?,
             answers: Arc::default(),
-            reloads: Reloads::register(registry, &["zone", "services", "keys", "release"])?,
+            reloads,
             refused_now: Arc::default(),
         };
         registry.register(Box::new(metrics.misfits.clone()))?;
         let answers = Arc::clone(&metrics.answers);
         exposition::register(registry, "signpost_answers_total", move || answers.gather())?;
         Ok(metrics)
+    }
+
+    /// For a look that nobody follows.
+    ///
+    /// # Errors
+    /// None in an empty registry.
+    pub fn unshown() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        Self::register(&registry, Reloads::register(&registry)?, None)
     }
 
     /// Notes that the newest version of a source is in force.
@@ -118,6 +133,13 @@ impl Metrics {
         self.reloads.set_refused(source.label(), alike.count());
     }
 
+    /// Judges whether the release in force is out of date; `now` is Unix seconds.
+    pub fn judge_release(&self, now: u64) {
+        let refused = self.refused_now.lock();
+        let refused = refused.unwrap_or_else(PoisonError::into_inner);
+        self.in_force.judge(refused.contains(&Source::Release), now);
+    }
+
     /// Counts how a service's client was known.
     pub fn count_client(&self, known_by: KnownBy) {
         self.answers.clients.add(known_by as usize);
@@ -138,7 +160,8 @@ mod tests {
     #[test]
     fn services_and_sources_have_lines_of_their_own() {
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry).unwrap();
+        let reloads = Reloads::register(&registry).unwrap();
+        let metrics = Metrics::register(&registry, reloads, None).unwrap();
         metrics.service("live").add(0);
         metrics.count_client(KnownBy::Subnet);
         for file in ["a.zone", "b.zone"] {

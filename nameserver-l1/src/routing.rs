@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use dns_engine::{
-    Client, Question, RrSet, Tailor, Tailored, Types, Verdict, Zone, Zones, name, rtype,
+    Client, Question, RrSet, Tailor, Tailored, Types, Verdict, Zone, Zones, ede, name, rtype,
 };
 use traffic_map::{
     Map, Match,
@@ -56,6 +56,9 @@ pub struct ZoneDefault {
     /// The record data: priority, weight, port, target.
     pub records: Vec<Box<[u8]>>,
 }
+
+/// Said with tokens from a map that is out of date (RFC 8914 §4.4).
+const STALE: &str = "the traffic map is out of date";
 
 /// Why an answer is what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +243,9 @@ impl Routing {
         match decision.action {
             Action::Tokens(records) => {
                 answer.set_ttl(routed.service.ttl.max);
+                if self.metrics.in_force.is_stale() {
+                    answer.set_ede(ede::STALE_ANSWER, STALE);
+                }
                 for record in records {
                     let port = routed.service.srv.port;
                     answer.srv(record.priority, record.weight, port, &record.target);
@@ -257,9 +263,11 @@ impl Routing {
 impl Tailor for Routing {
     fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict {
         if self.unloaded.iter().any(|zone| zone.covers(question.name)) {
+            answer.set_ede(ede::NOT_READY, "the zone is not loaded");
             return Verdict::ServFail;
         }
         if !self.services_known && client_label::is_in(question.name) {
+            answer.set_ede(ede::NOT_READY, "the services are not loaded");
             return Verdict::ServFail;
         }
         match self.names.find(question.name) {
@@ -308,6 +316,7 @@ impl ZoneDefault {
     fn answer(&self, answer: &mut Tailored) -> Verdict {
         if self.records.is_empty() {
             // The service is not in its zone, and whether that is meant nobody knows yet.
+            answer.set_ede(ede::NOT_READY, "the service is not in its zone");
             return Verdict::ServFail;
         }
         answer.set_ttl(self.ttl);

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use nameserver::{Door, Running, Shell};
+use nameserver::{Door, Running, Shell, unix_seconds};
 use service::{secret, shutdown::Shutdown};
 
 use crate::{
@@ -25,7 +25,8 @@ use crate::{
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     let registry = service::metrics::registry("nameserver-l1");
     let shell = Shell::new(config.settings(), &registry)?;
-    let metrics = Metrics::register(&registry).context("metrics")?;
+    let metrics = Metrics::register(&registry, shell.reloads(), config.stale_seconds);
+    let metrics = metrics.context("metrics")?;
     let mut follower = Follower::new(&config, metrics, shell.door());
     follower.follow();
     // A start beside a bad release: the reader then has the one before.
@@ -53,8 +54,8 @@ impl Follower {
     /// Nothing is read yet.
     fn new(config: &Config, metrics: Metrics, door: Door) -> Self {
         let adoption = Adoption::default();
-        let (snapshot, explainer) = adoption.world().build(&metrics);
-        door.serve(snapshot);
+        let (zones, explainer) = adoption.world().build(&metrics);
+        door.serve(zones, explainer.routing.clone());
         Self {
             inputs: Inputs::new(config),
             token_keys: config.token_keys.clone(),
@@ -75,6 +76,7 @@ impl Follower {
             // Also when the one in force has come back, which is no news.
             self.metrics.set_refused(&Source::Release, false);
         }
+        self.metrics.judge_release(unix_seconds());
     }
 
     fn put_in_force(&self, outcome: Outcome) {
@@ -103,10 +105,10 @@ impl Follower {
 
     fn swap(&self) {
         let world = self.adoption.world();
-        let (snapshot, explainer) = world.build(&self.metrics);
+        let (zones, explainer) = world.build(&self.metrics);
         let misfits = explainer.routing.services.iter();
         let misfits = misfits.filter(|service| !service.fits).count();
-        self.door.serve(snapshot);
+        self.door.serve(zones, explainer.routing.clone());
         self.explainer.store(Arc::new(explainer));
         self.metrics.misfits.set(misfits as i64);
         if let Some(release) = &world.release {

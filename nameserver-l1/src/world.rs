@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
-use dns_engine::{Snapshot, Zone, Zones, name, rtype, zonefile};
+use dns_engine::{Zone, Zones, name, rtype, zonefile};
 use nameserver::zone_files::name_of;
 use route_token::KeyRing;
 use service::diagnostic::{Diagnostic, Report, Severity};
@@ -140,8 +140,8 @@ impl World {
         zones
     }
 
-    /// What queries are answered from, and the services in it for `explain`.
-    pub fn build(&self, metrics: &Metrics) -> (Snapshot, Explainer) {
+    /// The zones that queries are answered from, and the services in them, for queries and `explain`.
+    pub fn build(&self, metrics: &Metrics) -> (Zones, Explainer) {
         let zones = self.zones();
         let mut names = ServiceNames::default();
         let mut routed = Vec::new();
@@ -180,8 +180,7 @@ impl World {
         for stand_in in self.unloaded.values().filter_map(|origin| stand_in(origin)) {
             let _ = served.insert(stand_in); // taken: the zone is loaded from another file
         }
-        let snapshot = Snapshot::new(served, Arc::clone(&routing));
-        (snapshot, Explainer { routing, zones })
+        (served, Explainer { routing, zones })
     }
 
     fn templates(&self, service: &Service) -> Option<Templates> {

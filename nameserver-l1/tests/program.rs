@@ -36,7 +36,10 @@ fn what_the_example_shows_as_a_comment_is_read_when_it_is_none() {
     let text = std::fs::read_to_string(repository("deploy/nameserver-l1.toml")).unwrap();
     let text = nameserver::settings::uncommented(&text);
     let config: nameserver_l1::Config = service::config::parse("l1.toml", &text).unwrap();
-    assert!(config.dnstap.socket.is_some(), "{text}");
+    assert!(
+        config.dnstap.socket.is_some() && config.cookies.secrets.is_some(),
+        "{text}"
+    );
 }
 
 #[test]
@@ -80,6 +83,7 @@ fn check_reports_every_mistake_of_every_file_in_one_run() {
     assert_eq!(
         places,
         [
+            "other.test.zone:3",
             "other.test.zone:5",
             "stream.test.zone:8",
             "stream.test.zone:11",

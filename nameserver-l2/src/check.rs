@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nameserver::InForce;
 use service::diagnostic::{Diagnostic, Report};
 use service::secret;
 
@@ -41,7 +42,7 @@ fn load(config: &Config) -> (Report, Arc<View>, Explainer) {
         report.extend(unknown_default(config, &plan));
         view.adopt(plan);
     }
-    let (_, tokens, odd) = inputs.snapshot(&view, &Arc::default());
+    let (_, tokens, odd) = inputs.tokens(&view, &Arc::default(), &InForce::unshown());
     report.extend(odd.findings);
     let services = inputs.services().cloned();
     (report, view.clone(), Explainer::new(tokens, view, services))

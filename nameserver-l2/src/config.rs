@@ -2,12 +2,13 @@
 //! on loopback; zones, services, keys and releases are in files of their own, re-read while running.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nameserver::Settings;
 use nameserver::dnstap::Dnstap;
-use nameserver::settings::{self, Identity, Proxy, Tcp, UdpPayload};
+use nameserver::settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, UdpPayload};
 use serde::Deserialize;
 use service::config::ConfigError;
 
@@ -30,6 +31,10 @@ pub struct Config {
     pub tcp: Tcp,
     /// Balancers in front of the server.
     pub proxy: Proxy,
+    /// Proof that a client's address is not forged.
+    pub cookies: Cookies,
+    /// How many datagrams a source may have answered.
+    pub rate_limit: RateLimit,
     /// What the server says about itself.
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
@@ -45,6 +50,9 @@ pub struct Config {
     pub trusted_key: PathBuf,
     /// Remembers the highest generation accepted, so that no older one is taken after a restart.
     pub state: PathBuf,
+    /// Seconds after which a release is out of date by its age alone, which answers then say (RFC 8914). Only for maps that
+    /// are published regularly, as one that does not change is not published again.
+    pub stale_seconds: Option<NonZeroU32>,
     /// Keys that open tokens; the first level reads the same file.
     pub token_keys: PathBuf,
     /// Addresses in an answer at most, 1 to 8.
@@ -81,6 +89,8 @@ impl Default for Config {
             udp_payload: UdpPayload::default(),
             tcp: Tcp::default(),
             proxy: Proxy::default(),
+            cookies: Cookies::default(),
+            rate_limit: RateLimit::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
             zones: vec!["zones".into()],
@@ -88,6 +98,7 @@ impl Default for Config {
             releases: "run/releases".into(),
             trusted_key: "run/release.pub".into(),
             state: "run/nameserver-l2.state".into(),
+            stale_seconds: None,
             token_keys: "run/token-keys.toml".into(),
             answers: 3,
             ttl: 10,
@@ -137,7 +148,7 @@ impl Config {
             &mut config.token_keys,
         ];
         let files = files.into_iter().chain(&mut config.zones);
-        for file in files.chain(settings::paths(&mut config.dnstap)) {
+        for file in files.chain(settings::paths(&mut config.cookies, &mut config.dnstap)) {
             *file = service::config::beside(path, file);
         }
         Ok(config)
@@ -152,6 +163,8 @@ impl Config {
             udp_payload: self.udp_payload,
             tcp: self.tcp,
             proxy: self.proxy.clone(),
+            cookies: self.cookies.clone(),
+            rate_limit: self.rate_limit.clone(),
             identity: self.identity.clone(),
             dnstap: self.dnstap.clone(),
         }
@@ -186,7 +199,10 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nameserver-l2.toml");
         let text = settings::uncommented(&std::fs::read_to_string(path).unwrap());
         let config: Config = service::config::parse("l2.toml", &text).unwrap();
-        assert!(config.dnstap.socket.is_some(), "{text}");
+        assert!(
+            config.dnstap.socket.is_some() && config.cookies.secrets.is_some(),
+            "{text}"
+        );
     }
 
     #[test]

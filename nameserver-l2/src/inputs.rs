@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use distribution::keys::KeyError;
 use distribution::{VerifyingKey, keys, release};
-use dns_engine::{Snapshot, name};
+use dns_engine::{Zones, name};
+use nameserver::InForce;
 use nameserver::zone_files::{LoadedZones, Naming, ZoneFiles};
 use route_token::KeyRing;
 use service::diagnostic::{Diagnostic, Report, Severity};
@@ -185,12 +186,13 @@ impl Inputs {
         Ok(found.map(|(_, plan)| plan))
     }
 
-    /// The snapshot that follows from the good versions, and what is odd about them together.
-    pub(crate) fn snapshot(
+    /// The zones and the tokens in them that follow from the good versions, and what is odd about them together.
+    pub(crate) fn tokens(
         &mut self,
         view: &Arc<View>,
         counters: &Arc<Counters>,
-    ) -> (Snapshot, Arc<Tokens>, Report) {
+        in_force: &InForce,
+    ) -> (Zones, Arc<Tokens>, Report) {
         let mut report = Report::default();
         let zones = self.zones.zones(&mut report);
         let mut token_zones = Vec::new();
@@ -229,8 +231,9 @@ impl Inputs {
             self.config.answer_count(),
             view.clone(),
             counters.clone(),
+            in_force.clone(),
         ));
-        (Snapshot::new(zones, tokens.clone()), tokens, report)
+        (zones, tokens, report)
     }
 
     /// The TTL of a token zone; `None` for a zone that is none. While the services are unknown, every zone is one.

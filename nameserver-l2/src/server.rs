@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use nameserver::{Door, InForce, Reloads, Running, Shell};
+use nameserver::{Door, InForce, Reloads, Running, Shell, unix_seconds};
 use service::diagnostic::{Report, Severity};
 use service::{secret, shutdown::Shutdown};
 
@@ -27,11 +27,10 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let counters = Arc::<Counters>::default();
     let view = Arc::new(View::new(config.probe));
     metrics::register(&registry, &counters, &view).context("metrics")?;
-    let told = Told {
-        reloads: Reloads::register(&registry, &["zone", "services", "keys", "release"])
-            .context("metrics")?,
-        in_force: InForce::register(&registry).context("metrics")?,
-    };
+    let reloads = shell.reloads();
+    reloads.expect(&["zone", "services", "keys", "release"]);
+    let in_force = InForce::register(&registry, config.stale_seconds).context("metrics")?;
+    let told = Told { reloads, in_force };
     let probe = config.probe;
     let mut follower = Follower::new(config, view.clone(), counters, told, shell.door());
     follower.follow();
@@ -75,8 +74,8 @@ impl Follower {
         door: Door,
     ) -> Follower {
         let mut inputs = Inputs::new(config);
-        let (snapshot, tokens, _) = inputs.snapshot(&view, &counters);
-        door.serve(snapshot);
+        let (zones, tokens, _) = inputs.tokens(&view, &counters, &told.in_force);
+        door.serve(zones, tokens.clone());
         let explainer = Explainer::new(tokens, view.clone(), None);
         Follower {
             inputs,
@@ -115,10 +114,13 @@ impl Follower {
         }
         // Of several zone files some may be good and others not.
         reloads.set_refused("zone", self.inputs.refused_zones());
-        if self.inputs.release_is_good() {
+        let release_is_good = self.inputs.release_is_good();
+        if release_is_good {
             // Also when the one in force has come back, which is no news.
             reloads.set_refused("release", 0);
         }
+        let in_force = &self.told.in_force;
+        in_force.judge(!release_is_good, unix_seconds());
     }
 
     fn adopt(&self, plan: Plan) {
@@ -130,9 +132,10 @@ impl Follower {
     }
 
     fn swap(&mut self) {
-        let (snapshot, tokens, odd) = self.inputs.snapshot(&self.view, &self.counters);
+        let Told { in_force, .. } = &self.told;
+        let (zones, tokens, odd) = self.inputs.tokens(&self.view, &self.counters, in_force);
         log(&odd);
-        self.door.serve(snapshot);
+        self.door.serve(zones, tokens.clone());
         let services = self.inputs.services().cloned();
         let explainer = Explainer::new(tokens, self.view.clone(), services);
         self.explainer.store(Arc::new(explainer));

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use dns_engine::{
-    Client, ClientSubnet, Question, Tailor, Tailored, Types, Verdict, Zone, name, rtype,
+    Client, ClientSubnet, Question, Tailor, Tailored, Types, Verdict, Zone, ede, name, rtype,
 };
+use nameserver::InForce;
 use route_token::{LENGTH, Payload, ZoneKeys};
 
 use crate::metrics::Counters;
@@ -65,9 +66,13 @@ impl TokenZone {
     }
 
     /// What a label gets that is no token: NXDOMAIN, to all alike and without a look-up, unless the zone may have the name.
-    fn refuse(&self, label: &[u8]) -> Verdict {
+    fn refuse(&self, label: &[u8], answer: &mut Tailored) -> Verdict {
         match &self.own {
-            OwnNames::Labels(labels) if !labels.contains(label) => Verdict::NxDomain,
+            OwnNames::Labels(labels) if !labels.contains(label) => {
+                // The same words whatever is wrong with it: a forger learns nothing.
+                answer.set_ede(ede::OTHER, "no such token");
+                Verdict::NxDomain
+            }
             _ => Verdict::Zone,
         }
     }
@@ -93,6 +98,7 @@ pub struct Tokens {
     answers: usize,
     view: Arc<View>,
     counters: Arc<Counters>,
+    in_force: InForce,
 }
 
 impl Tokens {
@@ -103,6 +109,7 @@ impl Tokens {
         answers: usize,
         view: Arc<View>,
         counters: Arc<Counters>,
+        in_force: InForce,
     ) -> Tokens {
         zones.sort_by(|a, b| a.origin.cmp(&b.origin));
         services.sort_by_key(|service| service.id);
@@ -112,6 +119,7 @@ impl Tokens {
             answers,
             view,
             counters,
+            in_force,
         }
     }
 
@@ -174,7 +182,7 @@ impl Tailor for Tokens {
         let Some(keys) = &zone.keys else {
             // It could be a good token: nobody may remember that it does not exist.
             return if label.len() == LENGTH {
-                Verdict::ServFail
+                not_ready("the token keys are not loaded", answer)
             } else {
                 Verdict::Zone
             };
@@ -182,7 +190,7 @@ impl Tailor for Tokens {
         let opened = keys.open(label);
         self.counters.token(opened.as_ref().err().copied());
         let Ok(payload) = opened else {
-            return zone.refuse(label);
+            return zone.refuse(label, answer);
         };
         let Some(family) = family_of(question.rtype) else {
             return match question.rtype {
@@ -193,7 +201,7 @@ impl Tailor for Tokens {
         let table = self.view.table();
         let Some(table) = table.as_deref() else {
             self.counters.answer(None);
-            return Verdict::ServFail;
+            return not_ready("there is no traffic map yet", answer);
         };
         let remapped = self.remap(table, &payload, client.subnet);
         if let Some(finding) = remapped.finding {
@@ -209,10 +217,16 @@ impl Tailor for Tokens {
                 IpAddr::V6(v6) => answer.aaaa(*v6),
             }
         }
+        if self.in_force.is_stale() {
+            answer.set_ede(ede::STALE_ANSWER, "the traffic map is out of date");
+        }
         match set.region {
             Some(_) if set.addresses().is_empty() => Verdict::NoData,
             Some(_) => Verdict::Answer,
-            None => Verdict::ServFail,
+            None => {
+                answer.set_ede(ede::INVALID_DATA, "the traffic map lacks the region");
+                Verdict::ServFail
+            }
         }
     }
 
@@ -240,6 +254,11 @@ impl Tailor for Tokens {
     }
 }
 
+fn not_ready(why: &'static str, answer: &mut Tailored) -> Verdict {
+    answer.set_ede(ede::NOT_READY, why);
+    Verdict::ServFail
+}
+
 fn family_of(rtype: u16) -> Option<Family> {
     match rtype {
         rtype::A => Some(Family::V4),
@@ -260,7 +279,8 @@ mod tests {
     fn check(more: &str, label: &str, expected: Verdict) {
         let zone = zonefile::parse("t", &format!("{HEAD}{more}\n"), None).unwrap();
         assert_eq!(
-            TokenZone::new(&zone, None, 1).refuse(label.as_bytes()),
+            TokenZone::new(&zone, None, 1)
+                .refuse(label.as_bytes(), &mut Tailored::for_type(rtype::A)),
             expected,
             "{more:?} {label}"
         );

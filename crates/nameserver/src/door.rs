@@ -1,46 +1,101 @@
 //! The one door: every transport calls the same function, with the snapshot loaded once for each batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, cache::Cache};
-use dns_engine::{Meta, Outcome, Scratch, Snapshot, Transport, Zones, respond};
+use dns_engine::{Meta, Outcome, Scratch, Snapshot, Tailor, Transport, Zones, ZonesOnly, respond};
 use dns_transport::{Answerer, Arrival, Reply, Worker};
 
+use crate::cookies::Keeper;
 use crate::dnstap::Tap;
 use crate::outgoing::Outgoing;
 use crate::traffic::{Fate, Tally};
-use crate::{Settings, Traffic};
+use crate::{Reloads, Settings, Traffic};
 
 /// What all sockets share.
 #[derive(Clone)]
 pub struct Door {
     current: Arc<ArcSwap<Snapshot>>,
-    settings: Arc<Settings>,
+    making: Arc<Mutex<Making>>,
     traffic: Arc<Traffic>,
     tap: Option<Tap>,
     /// Where all its workers count milliseconds from.
     started: Instant,
 }
 
+/// What the next snapshot will be made of.
+struct Making {
+    settings: Settings,
+    cookies: Keeper,
+    /// Nobody outside can tell where the rate limit counts which source.
+    key: u64,
+    zones: Zones,
+    tailor: Arc<dyn Tailor>,
+}
+
+impl Making {
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::new(self.zones.clone(), Arc::clone(&self.tailor));
+        self.settings
+            .furnish(self.cookies.cookies(), self.key, &mut snapshot);
+        snapshot
+    }
+}
+
 impl Door {
     /// A door behind which there is nothing yet: queries are refused.
     pub(crate) fn new(settings: Settings, traffic: Arc<Traffic>, tap: Option<Tap>) -> Self {
-        let nothing = Snapshot::of_zones(Zones::new());
+        let started = Instant::now();
+        let making = Making {
+            cookies: Keeper::new(&settings.cookies, started),
+            settings,
+            key: rand::random(),
+            zones: Zones::new(),
+            tailor: Arc::new(ZonesOnly),
+        };
         Self {
-            current: Arc::new(ArcSwap::from_pointee(nothing)),
-            settings: Arc::new(settings),
+            current: Arc::new(ArcSwap::from_pointee(making.snapshot())),
+            making: Arc::new(Mutex::new(making)),
             traffic,
             tap,
-            started: Instant::now(),
+            started,
         }
     }
 
-    /// From the next batch on, queries are answered from this.
-    pub fn serve(&self, mut snapshot: Snapshot) {
-        self.settings.furnish(&mut snapshot);
-        self.traffic.set_zones(&snapshot.zones);
-        self.current.store(Arc::new(snapshot));
+    /// From the next batch on, queries are answered from these.
+    pub fn serve(&self, zones: Zones, tailor: Arc<dyn Tailor>) {
+        let mut making = self.lock();
+        self.traffic.set_zones(&zones);
+        (making.zones, making.tailor) = (zones, tailor);
+        self.current.store(Arc::new(making.snapshot()));
+    }
+
+    /// Looks whether what the shell itself follows has changed, and puts it in force.
+    pub(crate) fn poll(&self, reloads: &Reloads) {
+        let mut making = self.lock();
+        match making.cookies.poll(Instant::now()) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.current.store(Arc::new(making.snapshot()));
+                if making.cookies.follows() {
+                    reloads.adopted("cookies");
+                    reloads.set_refused("cookies", 0);
+                }
+                tracing::info!(source = "cookies", "serving the new version");
+            }
+            Err(report) => {
+                reloads.refused("cookies");
+                reloads.set_refused("cookies", 1);
+                for finding in &report.findings {
+                    tracing::error!("{finding}; the secrets before stay in force");
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Making> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,7 +183,8 @@ fn transport(transport: dns_transport::Transport) -> Transport {
     }
 }
 
-fn unix_seconds() -> u64 {
+/// Seconds since 1970, for what is compared with times that others wrote down.
+pub fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -10,6 +10,7 @@
 //! What a server's own names mean (services, tokens, edges) is the program's business, not this crate's.
 
 pub mod check;
+mod cookies;
 pub mod counts;
 pub mod dnstap;
 pub mod door;
@@ -22,7 +23,7 @@ mod traffic;
 pub mod zone_files;
 
 pub use counts::Counts;
-pub use door::Door;
+pub use door::{Door, unix_seconds};
 pub use reloads::{InForce, Reloads};
 pub use running::{Running, Shell, Starting};
 pub use settings::Settings;

@@ -1,5 +1,7 @@
 //! What is told about the files a server follows: new versions taken up or refused, and the release in force.
 
+use std::num::NonZeroU32;
+
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// `signpost_reload_total{source,result}` and `signpost_reload_refused{source}`.
@@ -10,11 +12,11 @@ pub struct Reloads {
 }
 
 impl Reloads {
-    /// Registers both, with a zero for each of these sources.
+    /// Registers both.
     ///
     /// # Errors
     /// When a name is taken in the registry.
-    pub fn register(registry: &Registry, sources: &[&str]) -> prometheus::Result<Self> {
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let total = IntCounterVec::new(
             Opts::new(
                 "signpost_reload_total",
@@ -29,15 +31,19 @@ impl Reloads {
             ),
             &["source"],
         )?;
-        for source in sources {
-            refused.with_label_values(&[source]);
-            for result in ["adopted", "refused"] {
-                total.with_label_values(&[source, result]);
-            }
-        }
         registry.register(Box::new(total.clone()))?;
         registry.register(Box::new(refused.clone()))?;
         Ok(Self { total, refused })
+    }
+
+    /// Shows a zero for these sources, which have no news yet.
+    pub fn expect(&self, sources: &[&str]) {
+        for source in sources {
+            self.refused.with_label_values(&[source]);
+            for result in ["adopted", "refused"] {
+                self.total.with_label_values(&[source, result]);
+            }
+        }
     }
 
     /// A new version is in force.
@@ -56,12 +62,15 @@ impl Reloads {
     }
 }
 
-/// The release that is being served.
+/// The release that is being served, and whether it is out of date.
 #[derive(Clone, Debug)]
 pub struct InForce {
     generation: IntGauge,
     published: IntGauge,
     rows: IntGaugeVec,
+    stale: IntGauge,
+    /// Seconds after which a release is out of date by its age alone.
+    stale_after: Option<NonZeroU32>,
 }
 
 impl InForce {
@@ -69,7 +78,10 @@ impl InForce {
     ///
     /// # Errors
     /// When a name is taken in the registry.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn register(
+        registry: &Registry,
+        stale_after: Option<NonZeroU32>,
+    ) -> prometheus::Result<Self> {
         let gauges = Self {
             generation: IntGauge::new(
                 "signpost_map_generation",
@@ -86,11 +98,22 @@ impl InForce {
                 ),
                 &["family"],
             )?,
+            stale: IntGauge::new(
+                "signpost_map_stale",
+                "Whether the release being served is out of date: 1 if so.",
+            )?,
+            stale_after,
         };
         registry.register(Box::new(gauges.generation.clone()))?;
         registry.register(Box::new(gauges.published.clone()))?;
         registry.register(Box::new(gauges.rows.clone()))?;
+        registry.register(Box::new(gauges.stale.clone()))?;
         Ok(gauges)
+    }
+
+    /// For a look that nobody follows.
+    pub fn unshown() -> Self {
+        Self::register(&Registry::new(), None).expect("constant, valid names in an empty registry")
     }
 
     /// Shows a release: its generation, when it was built (Unix seconds), and the ranges of its map (IPv4, IPv6).
@@ -102,8 +125,59 @@ impl InForce {
             gauge.set(signed(rows as u64));
         }
     }
+
+    /// Judges the release being served: it is out of date if the newest one is `refused`, or when it is older than
+    /// releases may be. `now` is Unix seconds. Without a release nothing is out of date.
+    pub fn judge(&self, refused: bool, now: u64) {
+        let age = signed(now).saturating_sub(self.published.get());
+        let is_old = |after: NonZeroU32| age > i64::from(after.get());
+        let stale = self.stale_after.is_some_and(is_old) || refused;
+        let stale = stale && self.generation.get() > 0;
+        if self.is_stale() != stale {
+            self.stale.set(i64::from(stale));
+            match stale {
+                true => tracing::warn!(refused, age_seconds = age, "the map is out of date"),
+                false => tracing::info!("the map is up to date again"),
+            }
+        }
+    }
+
+    /// As last judged. Lock-free.
+    pub fn is_stale(&self) -> bool {
+        self.stale.get() != 0
+    }
 }
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_out_of_date_when_it_is_old_or_a_newer_one_is_refused() {
+        let check = |stale_after, built_at: Option<u64>, refused, now, expected| {
+            let in_force = InForce::register(&Registry::new(), NonZeroU32::new(stale_after));
+            let in_force = in_force.unwrap();
+            if let Some(built_at) = built_at {
+                in_force.show(1, built_at, (0, 0));
+            }
+            in_force.judge(refused, now);
+            assert_eq!(
+                in_force.is_stale(),
+                expected,
+                "{stale_after} {built_at:?} {now}"
+            );
+            in_force.judge(false, 0);
+            assert!(!in_force.is_stale());
+        };
+        check(0, Some(1000), false, 1_000_000, false);
+        check(0, Some(1000), true, 1000, true);
+        check(60, Some(1000), false, 1060, false);
+        check(60, Some(1000), false, 1061, true);
+        check(60, Some(1000), false, 5, false); // the clock was set back
+        check(60, None, true, 1_000_000, false);
+    }
 }

@@ -12,7 +12,7 @@ use service::shutdown::{self, Shutdown, Trigger};
 use service::{admin, watch::POLL_INTERVAL};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::{Door, Settings, Traffic, dnstap};
+use crate::{Door, Reloads, Settings, Traffic, dnstap};
 
 /// A server that does not listen yet: snapshots can be put behind its door before the first query comes.
 pub struct Shell {
@@ -20,6 +20,7 @@ pub struct Shell {
     registry: Registry,
     door: Door,
     traffic: Arc<Traffic>,
+    reloads: Reloads,
     dnstap: Option<dnstap::Sender>,
 }
 
@@ -59,6 +60,7 @@ impl Shell {
             "`listen` is empty: nobody could ask this server"
         );
         let traffic = Traffic::register(registry).context("metrics")?;
+        let reloads = Reloads::register(registry).context("metrics")?;
         let dnstap = settings.dnstap.open(registry).context("metrics")?;
         let (tap, dnstap) = dnstap.unzip();
         Ok(Self {
@@ -66,13 +68,19 @@ impl Shell {
             settings,
             registry: registry.clone(),
             traffic,
+            reloads,
             dnstap,
         })
     }
 
-    /// Where snapshots are put in force.
+    /// Where zones and tailored answers are put in force.
     pub fn door(&self) -> Door {
         self.door.clone()
+    }
+
+    /// Where new versions of files are told.
+    pub fn reloads(&self) -> Reloads {
+        self.reloads.clone()
     }
 
     /// Binds UDP and TCP on each address and answers. Needs a running tokio runtime.
@@ -93,6 +101,11 @@ impl Shell {
         };
         if let Some(sender) = self.dnstap {
             server.task("dnstap", sender.run(server.ending()));
+        }
+        if self.settings.cookies.enabled {
+            let (door, reloads) = (self.door.clone(), self.reloads);
+            door.poll(&reloads);
+            server.poll("following the cookie secrets", move || door.poll(&reloads));
         }
         let (workers, trusted) = (self.settings.worker_count(), self.settings.proxy.trusted());
         for address in &self.settings.listen {

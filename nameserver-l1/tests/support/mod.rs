@@ -220,6 +220,8 @@ pub struct Answer {
     pub scope: Option<u8>,
     /// TTLs of SOA records in the authority section.
     pub negative: Vec<u32>,
+    /// Code of the extended error (RFC 8914).
+    pub extended_error: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,6 +305,14 @@ fn decoded(message: &Message, ask: &Ask<'_>) -> Answer {
         records: records.collect(),
         scope: subnet.map(|subnet| subnet.scope_prefix()),
         negative: soas.map(|record| record.ttl).collect(),
+        extended_error: extended_error(message),
+    }
+}
+
+fn extended_error(message: &Message) -> Option<u16> {
+    match message.edns.as_ref()?.option(EdnsCode::Unknown(15))? {
+        EdnsOption::Unknown(_, data) => Some(u16::from_be_bytes([data[0], data[1]])),
+        other => panic!("{other:?}"),
     }
 }
 

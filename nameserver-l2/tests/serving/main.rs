@@ -5,5 +5,6 @@
 
 mod answers;
 mod health;
+mod reasons;
 mod scene;
 mod swapping;

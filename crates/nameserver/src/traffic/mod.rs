@@ -14,7 +14,7 @@ mod zones;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dns_engine::{CookieState, DropReason, Scratch, Summary, Zones};
+use dns_engine::{CookieState, DropReason, RateState, Scratch, Summary, Zones};
 use dns_transport::Arrival;
 use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily};
@@ -53,10 +53,14 @@ enum Event {
     Subnet,
     /// Its answer was cut.
     Truncated,
+    /// Over the rate limit: told to come again over TCP.
+    Slipped,
+    /// Over the rate limit: not answered.
+    Limited,
 }
 
 impl Event {
-    const COUNT: usize = 3;
+    const COUNT: usize = 5;
 }
 
 /// What became of a query.
@@ -128,6 +132,14 @@ impl Traffic {
                 "signpost_dns_dropped_total",
                 "DNS messages that got no answer.",
                 drops,
+            ),
+            counters(
+                "signpost_dns_rate_limited_total",
+                "DNS queries over the rate limit of their source.",
+                [
+                    event("result", "slipped", Event::Slipped),
+                    event("result", "dropped", Event::Limited),
+                ],
             ),
             counters(
                 "signpost_dns_cookies_total",
@@ -243,6 +255,14 @@ impl Tally {
             false => Event::NoSubnet,
         };
         self.traffic.events.add(subnet as usize);
+        let limited = match summary.rate {
+            RateState::Unlimited | RateState::Passed => None,
+            RateState::Slipped => Some(Event::Slipped),
+            RateState::Dropped => Some(Event::Limited),
+        };
+        if let Some(event) = limited {
+            self.traffic.events.add(event as usize);
+        }
         self.traffic.cookies.add(match summary.cookie {
             CookieState::None => 0,
             CookieState::ClientOnly => 1,

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use nameserver::Settings;
 use nameserver::dnstap::Dnstap;
-use prometheus::Registry;
 use service::shutdown;
 
-use crate::scene::{blocking, metrics, open, over_tcp, over_udp, start};
+use crate::scene::{blocking, open, over_tcp, over_udp, start, until};
 
 fn settings(socket: &Path) -> Settings {
     Settings {
@@ -24,17 +23,6 @@ fn settings(socket: &Path) -> Settings {
         },
         ..Settings::default()
     }
-}
-
-/// Waits until the metrics have this line.
-async fn until(registry: &Registry, line: &str) {
-    let there = async {
-        while !metrics(registry).lines().any(|shown| shown == line) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let there = tokio::time::timeout(Duration::from_secs(60), there).await;
-    assert!(there.is_ok(), "no {line} in\n{}", metrics(registry));
 }
 
 /// True if both programs are there; with SIGNPOST_REQUIRE_TOOLS=1 they have to be.

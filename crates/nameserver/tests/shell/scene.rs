@@ -1,9 +1,10 @@
 //! A server of one plain zone, and a client that asks it for an address.
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dns_engine::{Snapshot, Zones, zonefile};
+use dns_engine::{Zones, ZonesOnly, zonefile};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use nameserver::{Door, Running, Settings, Shell, Starting};
@@ -12,7 +13,7 @@ use service::shutdown::Shutdown;
 
 pub(crate) const LOOPBACK: SocketAddr = service::admin::LOOPBACK;
 
-pub(crate) fn snapshot(address: &str) -> Snapshot {
+pub(crate) fn zones(address: &str) -> Zones {
     let text = format!(
         "$ORIGIN example.\n$TTL 60\n@ SOA ns h 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\nwww A {address}\n"
     );
@@ -22,7 +23,7 @@ pub(crate) fn snapshot(address: &str) -> Snapshot {
             .insert(zonefile::parse("example", &text, None).unwrap())
             .is_ok()
     );
-    Snapshot::of_zones(zones)
+    zones
 }
 
 /// Answers already; no admin port yet.
@@ -30,7 +31,7 @@ pub(crate) fn start(settings: Settings, shutdown: Shutdown) -> (Starting, Door, 
     let registry = service::metrics::registry("test");
     let shell = Shell::new(settings, &registry).unwrap();
     let door = shell.door();
-    door.serve(snapshot("192.0.2.2"));
+    door.serve(zones("192.0.2.2"), Arc::new(ZonesOnly));
     (shell.listen(shutdown).unwrap(), door, registry)
 }
 
@@ -91,4 +92,15 @@ pub(crate) fn metrics(registry: &Registry) -> String {
     TextEncoder::new()
         .encode_to_string(&registry.gather())
         .unwrap()
+}
+
+/// Waits until the metrics have this line.
+pub(crate) async fn until(registry: &Registry, line: &str) {
+    let there = async {
+        while !metrics(registry).lines().any(|shown| shown == line) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let there = tokio::time::timeout(Duration::from_secs(60), there).await;
+    assert!(there.is_ok(), "no {line} in\n{}", metrics(registry));
 }

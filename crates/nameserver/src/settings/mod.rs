@@ -1,0 +1,214 @@
+//! What the configurations of both name servers have in common, and what of it goes into every snapshot.
+
+mod answers;
+mod cookies;
+mod proxy;
+mod rate_limit;
+mod reading;
+mod tcp;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use dns_engine::{Cookies as EngineCookies, Snapshot};
+use service::admin::LOOPBACK;
+use service::diagnostic::{Diagnostic, Report};
+
+use crate::dnstap::Dnstap;
+pub use answers::{Identity, Text, UdpPayload};
+pub use cookies::Cookies;
+pub(crate) use cookies::parse as cookie_secrets;
+pub use proxy::{Proxy, ProxyNetwork};
+pub use rate_limit::{Exempt, RateLimit};
+pub use reading::{one_or_more, uncommented};
+pub use tcp::Tcp;
+
+/// The common part of a configuration. Each program has these keys and tables at the top of its file.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `listen`: addresses to answer on, UDP and TCP on each.
+    pub listen: Vec<SocketAddr>,
+    /// `admin`: where metrics, health and the program's own pages are served over HTTP.
+    pub admin: SocketAddr,
+    /// `workers`: UDP threads for each address; 0 means one for each core.
+    pub workers: usize,
+    /// `udp_payload`.
+    pub udp_payload: UdpPayload,
+    /// `[tcp]`.
+    pub tcp: Tcp,
+    /// `[proxy]`.
+    pub proxy: Proxy,
+    /// `[cookies]`.
+    pub cookies: Cookies,
+    /// `[rate_limit]`.
+    pub rate_limit: RateLimit,
+    /// `[identity]`.
+    pub identity: Identity,
+    /// `[dnstap]`.
+    pub dnstap: Dnstap,
+}
+
+impl Default for Settings {
+    /// Loopback, on ports that are free.
+    fn default() -> Self {
+        Self {
+            listen: vec![LOOPBACK],
+            admin: LOOPBACK,
+            workers: 0,
+            udp_payload: UdpPayload::default(),
+            tcp: Tcp::default(),
+            proxy: Proxy::default(),
+            cookies: Cookies::default(),
+            rate_limit: RateLimit::default(),
+            identity: Identity::default(),
+            dnstap: Dnstap::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// UDP threads for each address, with 0 resolved to the number of cores.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            workers => workers,
+        }
+    }
+
+    /// What is wrong with them together; `file` is where they were read.
+    pub fn check(&self, file: &Path, report: &mut Report) {
+        let mut error = |message: String| {
+            report.push(Diagnostic::error(file.display().to_string(), 0, 0, message));
+        };
+        if self.listen.is_empty() {
+            error("`listen` is empty: nobody could ask this server".to_owned());
+        }
+        for (index, address) in self.listen.iter().enumerate() {
+            let twice = self.listen.iter().take(index).any(|other| other == address);
+            if twice && address.port() != 0 {
+                error(format!("`listen` names {address} twice"));
+            }
+        }
+        let secrets = self.cookies.secrets.as_deref();
+        if let Some(secrets) = secrets.filter(|_| self.cookies.enabled) {
+            crate::cookies::check(secrets, report);
+        }
+    }
+
+    /// Puts into a snapshot what is not the program's business. `key` is a random number that stays while the server runs.
+    pub(crate) fn furnish(
+        &self,
+        cookies: Option<EngineCookies>,
+        key: u64,
+        snapshot: &mut Snapshot,
+    ) {
+        snapshot.limits.udp_payload = self.udp_payload.octets();
+        snapshot.limits.keepalive = Some(self.tcp.keepalive());
+        snapshot.identity = self.identity.to_engine();
+        snapshot.cookies = cookies;
+        snapshot.rate = self.rate_limit.to_engine(key);
+    }
+}
+
+/// The paths in the common tables, for resolving them against the folder of the configuration file.
+pub fn paths<'c>(
+    cookies: &'c mut Cookies,
+    dnstap: &'c mut Dnstap,
+) -> impl Iterator<Item = &'c mut PathBuf> {
+    cookies.secrets.iter_mut().chain(&mut dnstap.socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// The common tables as they stand in both programs' files.
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    #[allow(dead_code, reason = "only read")]
+    struct Tables {
+        #[serde(deserialize_with = "one_or_more")]
+        zones: Vec<PathBuf>,
+        udp_payload: UdpPayload,
+        tcp: Tcp,
+        proxy: Proxy,
+        cookies: Cookies,
+        rate_limit: RateLimit,
+        identity: Identity,
+        dnstap: Dnstap,
+    }
+
+    fn check(text: &str, expected: &str) {
+        let error = service::config::parse::<Tables>("x.toml", text).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.starts_with("x.toml:") && error.contains(expected),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_refused_where_it_stands() {
+        check("udp_payload = 511", "1:15: error: 511 octets");
+        check("udp_payload = 4097", "1:15: error: 4097 octets");
+        check("[tcp]\nconnections = 0", "2:15: error: invalid value");
+        check("[tcp]\nidle_ms = 0", "2:11: error: invalid value");
+        check(
+            "[proxy]\nnetworks = [\"192.0.2.1/24\"]",
+            "2:12: error: `192.0.2.1/24` has bits set",
+        );
+        check("[rate_limit]\nper_second = 0", "2:14: error: invalid value");
+        check(
+            "[rate_limit]\nexempt = [\"loopback\"]",
+            "2:10: error: expected an address, or a network",
+        );
+        check("[identity]\nnsid = \"\"", "2:8: error: 0 octets");
+        let long = format!("[identity]\nnsid = \"{}\"", "x".repeat(129));
+        check(&long, "2:8: error: 129 octets");
+        check("[dnstap]\nsample = 0", "2:10: error: invalid value");
+    }
+
+    #[test]
+    fn zones_are_one_place_or_a_list() {
+        for text in ["zones = \"a\"", "zones = [\"a\"]"] {
+            let tables: Tables = service::config::parse("x.toml", text).unwrap();
+            assert_eq!(tables.zones, [PathBuf::from("a")]);
+        }
+        check(
+            "zones = 5",
+            "1:9: error: invalid type: integer `5`, expected a path or a list",
+        );
+        check("zones = [5]", "1:10: error: invalid type");
+    }
+
+    #[test]
+    fn an_unknown_key_gets_the_one_that_was_meant() {
+        check("[tcp]\nidel_ms = 5", "(did you mean `idle_ms`?)");
+        check(
+            "[identity]\nnsdi = \"x\"",
+            "2:1: error: unknown field `nsdi`",
+        );
+        check("[dnstap]\nsokcet = \"x\"", "(did you mean `socket`?)");
+    }
+
+    #[test]
+    fn an_address_is_listed_once_and_there_is_one() {
+        let check = |listen: &[&str], expected: usize| {
+            let settings = Settings {
+                listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
+                ..Settings::default()
+            };
+            let mut report = Report::default();
+            settings.check(Path::new("x.toml"), &mut report);
+            assert_eq!(report.errors(), expected, "{listen:?}");
+        };
+        check(&[], 1);
+        check(
+            &["127.0.0.1:53", "[::1]:53", "127.0.0.1:0", "127.0.0.1:0"],
+            0,
+        );
+        check(&["127.0.0.1:53", "127.0.0.1:53"], 1);
+    }
+}
