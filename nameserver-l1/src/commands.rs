@@ -28,7 +28,8 @@ pub fn check(config_file: &Path) -> Report {
     let mut report = Report::default();
     config.settings().check(config_file, &mut report);
     let mut world = World::default();
-    for (source, version) in Inputs::look(&config) {
+    let (arrivals, warnings) = Inputs::look(&config);
+    for (source, version) in arrivals {
         match version {
             Ok(version) => world.set(&source, version),
             Err(refused) => {
@@ -37,6 +38,7 @@ pub fn check(config_file: &Path) -> Report {
             }
         }
     }
+    report.extend(warnings.findings);
     for path in [&config.token_keys, &config.trusted_key] {
         report.soften_missing(path, "services answer with the zones' own records");
     }
@@ -82,7 +84,7 @@ impl Offline {
     pub fn open(config_file: &Path) -> anyhow::Result<Self> {
         let config = Config::load(config_file)?;
         let mut adoption = Adoption::default();
-        let outcome = adoption.take(Inputs::look(&config));
+        let outcome = adoption.take(Inputs::look(&config).0);
         for (_, report) in &outcome.refused {
             report.show();
         }

@@ -72,20 +72,26 @@ impl Inputs {
         arrival.into_iter().collect()
     }
 
-    /// Everything as it is now, for a single look: leaves alone what a running server remembers.
-    pub fn look(config: &Config) -> Vec<Arrival> {
-        let mut arrivals = Self::new(config).poll_texts();
+    /// Everything as it is now and what is odd about it, for a single look: leaves alone what a running server remembers.
+    pub fn look(config: &Config) -> (Vec<Arrival>, Report) {
+        let mut inputs = Self::new(config);
+        let mut arrivals = inputs.poll_texts();
         let release = match keys::read_public_keys(&config.trusted_key) {
             Ok(trusted) => load(&config.releases, &trusted),
             Err(error) => Some(Err(whole(&config.trusted_key, error.to_string()))),
         };
         arrivals.extend(release.map(|version| (Source::Release, version)));
-        arrivals
+        (arrivals, inputs.take_warnings())
     }
 
     /// True if nothing is wrong with the newest release and the keys to trust, as of the last poll.
     pub fn release_is_good(&self) -> bool {
         self.releases.is_good()
+    }
+
+    /// What is odd about zones that came since the last call, although they can be served.
+    pub fn take_warnings(&mut self) -> Report {
+        self.zones.take_warnings()
     }
 
     /// Keys, zones and services that have changed since the last call.

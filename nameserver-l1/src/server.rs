@@ -69,6 +69,9 @@ impl Follower {
     fn follow(&mut self) {
         let outcome = self.adoption.take(self.inputs.poll_texts());
         self.put_in_force(outcome);
+        for warning in self.inputs.take_warnings().findings {
+            tracing::warn!("{warning}");
+        }
         let release = self.inputs.poll_release(self.adoption.world());
         let outcome = self.adoption.take(release);
         self.put_in_force(outcome);

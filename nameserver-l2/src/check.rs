@@ -33,7 +33,7 @@ pub async fn explainer(config: &Config) -> (Report, Explainer) {
 fn load(config: &Config) -> (Report, Arc<View>, Explainer) {
     let mut inputs = Inputs::new(config.clone());
     let news = inputs.look();
-    let mut report = Report::default();
+    let mut report = news.warnings;
     for (_, refused) in news.refused {
         report.extend(refused.findings);
     }

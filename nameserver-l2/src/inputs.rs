@@ -33,6 +33,8 @@ pub(crate) struct News {
     pub(crate) refused: Vec<(&'static str, Report)>,
     /// The snapshot has to be built anew.
     pub(crate) snapshot: bool,
+    /// What is odd about what is in force.
+    pub(crate) warnings: Report,
     /// A release to adopt.
     pub(crate) plan: Option<Plan>,
 }
@@ -109,6 +111,7 @@ impl Inputs {
             news.adopt("zone");
         }
         news.refuse("zone", report);
+        news.warnings = self.zone_files.take_warnings();
         match poll(&mut self.services_file, parse_services) {
             Some(Ok(services)) => {
                 self.services = Some(services);

@@ -95,6 +95,7 @@ impl Follower {
         if news.snapshot {
             self.swap();
         }
+        log(&news.warnings);
         let Told { reloads, .. } = &self.told;
         for source in news.adopted {
             reloads.adopted(source);

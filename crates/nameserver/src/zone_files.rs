@@ -1,9 +1,9 @@
-//! The zone files on disk, watched: a changed one is parsed aside. Whether the new version is taken up is for others to
-//! decide; see [`LoadedZones`] for the plain way.
+//! The zone files on disk, watched with all that they include: a changed one is parsed aside. Whether the new version is
+//! taken up is for others to decide; see [`LoadedZones`] for the plain way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use dns_engine::{Zone, Zones, name, zonefile};
@@ -42,11 +42,16 @@ pub struct ZoneFiles {
     files: BTreeMap<PathBuf, Watched>,
     /// Folders that cannot be listed; said already.
     unlisted: BTreeSet<PathBuf>,
+    /// About zones that can be served.
+    warnings: Report,
 }
 
+/// A zone file with those it includes.
 #[derive(Debug)]
 struct Watched {
-    file: watch::File,
+    main: watch::File,
+    /// Those that the last version included, also those that could not be read.
+    included: BTreeMap<PathBuf, watch::File>,
     missing: u8,
 }
 
@@ -58,6 +63,7 @@ impl ZoneFiles {
             naming,
             files: BTreeMap::new(),
             unlisted: BTreeSet::new(),
+            warnings: Report::default(),
         }
     }
 
@@ -66,11 +72,8 @@ impl ZoneFiles {
         let mut arrivals = Vec::new();
         let found = self.find(&mut arrivals);
         for path in &found {
-            let watched = self.files.entry(path.clone()).or_insert_with(|| Watched {
-                file: watch::File::new(path),
-                missing: 0,
-            });
-            watched.missing = 0;
+            let watched = self.files.entry(path.clone());
+            watched.or_insert_with(|| Watched::new(path)).missing = 0;
         }
         for (path, watched) in &mut self.files {
             if !found.contains(path) {
@@ -80,18 +83,20 @@ impl ZoneFiles {
             if self.unlisted.iter().any(|folder| path.starts_with(folder)) {
                 continue; // said about the folder
             }
-            let version = match watched.file.poll() {
-                Ok(None) => continue,
-                Ok(Some(text)) => parse(path, &text, self.naming),
-                Err(error) => Err(whole(path, format!("cannot be read: {error}")).into()),
-            };
-            arrivals.push((path.clone(), version));
+            if let Some(version) = watched.poll(self.naming, &mut self.warnings) {
+                arrivals.push((path.clone(), version));
+            }
         }
         let gone = self
             .files
             .extract_if(.., |_, watched| watched.missing >= MISSING_POLLS);
         arrivals.extend(gone.map(|(path, _)| (path, Ok(Version::Gone))));
         arrivals
+    }
+
+    /// What is odd about the zones that came with polls since the last call, although they can be served.
+    pub fn take_warnings(&mut self) -> Report {
+        std::mem::take(&mut self.warnings)
     }
 
     /// The files of all places.
@@ -126,6 +131,100 @@ impl ZoneFiles {
     }
 }
 
+impl Watched {
+    fn new(path: &Path) -> Self {
+        Self {
+            main: watch::File::new(path),
+            included: BTreeMap::new(),
+            missing: 0,
+        }
+    }
+
+    /// The zone anew, if the file or one that it includes has changed.
+    fn poll(&mut self, naming: Naming, warnings: &mut Report) -> Option<Result<Version, Report>> {
+        let changed = match self.main.poll() {
+            Ok(text) => text.is_some(),
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                return Some(Err(whole(self.main.path(), message).into()));
+            }
+        };
+        let mut changed_below = false;
+        for file in self.included.values_mut() {
+            // One that goes away has changed as well; the zone that includes it is then wrong.
+            changed_below |= file.poll().map_or(true, |text| text.is_some());
+        }
+        if changed || changed_below {
+            let path = self.main.path().to_owned();
+            let text = self.main.text()?.to_owned();
+            return Some(self.parse(&path, &text, naming, warnings));
+        }
+        None
+    }
+
+    fn parse(
+        &mut self,
+        path: &Path,
+        text: &str,
+        naming: Naming,
+        warnings: &mut Report,
+    ) -> Result<Version, Report> {
+        let origin = name_of(path).filter(|_| naming == Naming::File);
+        let root = path.parent().unwrap_or(Path::new(""));
+        self.included.clear();
+        let included = &mut self.included;
+        let mut open = |written: &str, including: &str| {
+            let path = place(root, Path::new(including), Path::new(written))?;
+            let file = included.entry(path.clone());
+            let file = file.or_insert_with(|| watch::File::new(&path));
+            let text = file.poll().map_err(|error| error.to_string())?;
+            // No news about a file that is included twice.
+            let text = text.or_else(|| file.text().map(str::to_owned));
+            Ok((path.display().to_string(), text.unwrap_or_default()))
+        };
+        let name = path.display().to_string();
+        let loaded = zonefile::parse_with(&name, text, origin.as_deref(), &mut open);
+        match loaded {
+            Ok(loaded) => {
+                warnings.extend(loaded.warnings.into_iter().map(diagnostic));
+                Ok(Version::Zone(Arc::new(loaded.zone)))
+            }
+            Err(findings) => Err(Report {
+                findings: findings.into_iter().map(diagnostic).collect(),
+            }),
+        }
+    }
+}
+
+/// The file that an `$INCLUDE` means: relative to the file it stands in, and nowhere outside the folder of the zone file,
+/// so that whoever may write a zone cannot have the server show other files.
+fn place(root: &Path, including: &Path, written: &Path) -> Result<PathBuf, String> {
+    let mut path = PathBuf::new();
+    for part in including.with_file_name(written).components() {
+        match part {
+            Component::ParentDir if path.file_name().is_some() => {
+                path.pop();
+            }
+            Component::CurDir => {}
+            part => path.push(part),
+        }
+    }
+    let is_down = |part| matches!(part, Component::Normal(_));
+    let inside = path.strip_prefix(root);
+    let inside = inside.is_ok_and(|inside| inside.components().all(is_down));
+    // A link may lead anywhere.
+    let real = |path: &Path| std::fs::canonicalize(path);
+    let leads_out = match (real(&path), real(root)) {
+        (Ok(path), Ok(root)) => !path.starts_with(root),
+        _ => false,
+    };
+    if inside && !leads_out {
+        Ok(path)
+    } else {
+        Err("it is outside of the zone file's folder".to_owned())
+    }
+}
+
 /// The name of the zone that a file should hold: its own, without the ending.
 pub fn name_of(path: &Path) -> Option<String> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".zone")?;
@@ -144,15 +243,6 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
-}
-
-fn parse(path: &Path, text: &str, naming: Naming) -> Result<Version, Report> {
-    let origin = name_of(path).filter(|_| naming == Naming::File);
-    let zone = zonefile::parse(&path.display().to_string(), text, origin.as_deref());
-    zone.map(|zone| Version::Zone(Arc::new(zone)))
-        .map_err(|findings| Report {
-            findings: findings.into_iter().map(diagnostic).collect(),
-        })
 }
 
 /// The engine's finding as everyone's.
@@ -231,7 +321,7 @@ mod tests {
 
     fn text(origin: &str) -> String {
         format!(
-            "$ORIGIN {origin}\n$TTL 1\n@ SOA ns h.example. 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\n"
+            "$ORIGIN {origin}\n$TTL 1\n@ SOA ns h.example. 1 9 3 99 1\n@ NS ns\nns A 192.0.2.1\n"
         )
     }
 
@@ -366,5 +456,72 @@ mod tests {
             .map(|(_, version)| version.is_ok())
             .collect();
         assert_eq!(good, [true, false], "{arrivals:?}");
+    }
+
+    /// A zone that includes `hosts.inc`.
+    const INCLUDING: &str = "$ORIGIN a.example.\n$TTL 1\n@ SOA ns h.example. 1 9 3 99 1\n@ NS ns\n\
+                             ns A 192.0.2.1\n$INCLUDE hosts.inc\n";
+
+    #[test]
+    fn a_change_of_an_included_file_is_a_change_of_the_zone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |file: &str| folder.path().join(file);
+        std::fs::write(path("a.zone"), INCLUDING).unwrap();
+        let mut files = follow(folder.path());
+        let (_, _, report) = files.poll();
+        assert!(report.contains("a.zone:6:"), "not there yet: {report}");
+        assert_eq!(files.poll(), (vec![], false, String::new()), "told once");
+        std::fs::write(path("hosts.inc"), "www A 192.0.2.7\n").unwrap();
+        let (names, changed, report) = files.poll();
+        assert_eq!((names.len(), changed), (1, true), "{report}");
+        assert!(!files.poll().1);
+        std::fs::write(path("hosts.inc"), "www A 192.0.2.777\n").unwrap();
+        let (names, changed, report) = files.poll();
+        assert_eq!((names.len(), changed), (1, false));
+        assert!(report.contains("hosts.inc:1:7: error"), "{report}");
+        std::fs::remove_file(path("hosts.inc")).unwrap();
+        assert!(files.poll().2.contains("a.zone:6:"));
+        assert_eq!(files.poll().2, "");
+    }
+
+    #[test]
+    fn nothing_outside_of_the_folder_is_included() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("zones");
+        std::fs::create_dir_all(folder.join("below")).unwrap();
+        std::fs::write(parent.path().join("secret"), "x A 192.0.2.7\n").unwrap();
+        std::fs::write(folder.join("below/fine.inc"), "x A 192.0.2.7\n").unwrap();
+        std::os::unix::fs::symlink("../secret", folder.join("link.inc")).unwrap();
+        let absolute = parent.path().join("secret").display().to_string();
+        for (include, expected) in [
+            ("below/fine.inc", None),
+            ("./below/../below/fine.inc", None),
+            ("../secret", Some("outside")),
+            ("below/../../secret", Some("outside")),
+            (&absolute, Some("outside")),
+            ("link.inc", Some("outside")),
+        ] {
+            let text = INCLUDING.replace("hosts.inc", include);
+            std::fs::write(folder.join("a.zone"), text).unwrap();
+            let (_, _, report) = follow(&folder).poll();
+            match expected {
+                None => assert_eq!(report, "", "{include}"),
+                Some(expected) => assert!(report.contains(expected), "{include}: {report}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_only_odd_is_told_apart_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = INCLUDING.replace("$INCLUDE hosts.inc", "www CNAME nowhere");
+        std::fs::write(folder.path().join("a.zone"), odd).unwrap();
+        let mut files = follow(folder.path());
+        let (names, changed, report) = files.poll();
+        assert_eq!((names.len(), changed, report.as_str()), (1, true, ""));
+        let warnings = files.files.take_warnings();
+        assert_eq!(warnings.errors(), 0);
+        assert!(warnings.to_string().contains("a.zone:6:"), "{warnings}");
+        assert!(files.files.take_warnings().is_empty());
     }
 }

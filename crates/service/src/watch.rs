@@ -47,6 +47,11 @@ impl File {
         &self.path
     }
 
+    /// The text as the last call of [`File::poll`] found it; `None` before the first and while it cannot be read.
+    pub fn text(&self) -> Option<&str> {
+        self.seen.as_ref()?.text.as_deref()
+    }
+
     /// The whole text, if it differs from what the last call found; `None` when nothing has changed.
     ///
     /// # Errors
@@ -135,6 +140,7 @@ mod tests {
         );
         std::fs::write(&path, "two").unwrap();
         assert_eq!(file.poll().unwrap(), None, "touched, not changed");
+        assert_eq!(file.text(), Some("two"));
         assert_eq!(format!("{file:?}"), format!("File({path:?})"));
     }
 
@@ -144,7 +150,7 @@ mod tests {
         let path = folder.path().join("a");
         let mut file = File::new(&path);
         assert_eq!(file.poll().unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(file.poll().unwrap(), None);
+        assert_eq!((file.poll().unwrap(), file.text()), (None, None));
         std::fs::write(&path, "back").unwrap();
         assert_eq!(file.poll().unwrap().as_deref(), Some("back"));
     }
