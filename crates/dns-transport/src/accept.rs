@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::counters::{AcceptCounters, StreamCell, StreamCounters};
+use crate::counters::{StreamCell, StreamCounters};
 use crate::proxy::{self, Trusted};
 use crate::seats::{Seat, Seats};
 use crate::{Answerer, Arrival, Transport};
@@ -26,6 +26,8 @@ pub struct StreamLimits {
     pub idle: Duration,
     /// Longest time from the first octet of a query to its last.
     pub message: Duration,
+    /// Requests of one connection under way at the same time: streams of HTTP/2 and QUIC.
+    pub requests_max: u32,
     /// Longest time for a TLS or QUIC handshake.
     pub handshake: Duration,
     /// Longest time for a client to take a batch of answers.
@@ -43,6 +45,7 @@ impl Default for StreamLimits {
             connections_per_source_max: 64,
             idle: Duration::from_secs(10),
             message: Duration::from_secs(5),
+            requests_max: 100,
             handshake: Duration::from_secs(5),
             write: Duration::from_secs(5),
             drain: Duration::from_secs(3),
@@ -82,8 +85,7 @@ pub(crate) struct Guest<W> {
     pub(crate) limits: StreamLimits,
     pub(crate) seat: Seat,
     pub(crate) tally: Tally,
-    /// Turns true when the server stops.
-    pub(crate) closing: watch::Receiver<bool>,
+    pub(crate) closing: Closing,
 }
 
 impl<W> Guest<W> {
@@ -96,9 +98,34 @@ impl<W> Guest<W> {
             self.arrival.source = route.source;
             self.arrival.local = route.destination;
         }
-        let evicted = self.seat.claim(self.arrival.source.ip());
-        self.tally.accept().evicted.add_shared(u64::from(evicted));
+        self.claim_seat();
         Ok(())
+    }
+
+    /// Counts the connection against its source, now that it is known.
+    pub(crate) fn claim_seat(&self) {
+        let evicted = self.seat.claim(self.arrival.source.ip());
+        let accept = &self.tally.counters.accept;
+        accept.evicted.add_shared(u64::from(evicted));
+    }
+}
+
+/// Tells a connection that the server stops.
+#[derive(Clone)]
+pub(crate) struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    pub(crate) fn new(receiver: &watch::Receiver<bool>) -> Self {
+        Self(receiver.clone())
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        // Errors only if the listener is gone, which means the same.
+        let _ = self.0.wait_for(|closing| *closing).await;
     }
 }
 
@@ -125,12 +152,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn counters(&self) -> &StreamCell {
-        self.counters.cell(self.number)
+    pub(crate) fn new(counters: &StreamCounters, number: u64) -> Self {
+        Self {
+            counters: counters.clone(),
+            number,
+        }
     }
 
-    fn accept(&self) -> &AcceptCounters {
-        &self.counters.accept
+    pub(crate) fn counters(&self) -> &StreamCell {
+        self.counters.cell(self.number)
     }
 
     pub(crate) fn end(&self, end: End) {
@@ -224,11 +254,8 @@ pub(crate) async fn serve<A: Answerer, C: Future<Output = ()> + Send + 'static>(
             arrival,
             limits,
             seat,
-            tally: Tally {
-                counters: counters.clone(),
-                number,
-            },
-            closing: closed.clone(),
+            tally: Tally::new(&counters, number),
+            closing: Closing::new(&closed),
         };
         let converse = converse.clone();
         let task = connections.spawn(async move {

@@ -131,6 +131,7 @@ pub struct StreamCounters {
 pub(crate) struct AcceptCounters {
     pub(crate) accepted: Counter,
     pub(crate) evicted: Counter,
+    pub(crate) retried: Counter,
     pub(crate) failed: Counter,
 }
 
@@ -141,6 +142,8 @@ pub struct StreamTotals {
     pub accepted: u64,
     /// Connections closed to make room for others, because of a cap.
     pub evicted: u64,
+    /// QUIC connections that were asked to prove their address first.
+    pub retried: u64,
     /// Failed accept calls.
     pub accept_failed: u64,
     /// Queries read.
@@ -151,7 +154,7 @@ pub struct StreamTotals {
     pub closed: u64,
     /// Of these, by a deadline.
     pub timed_out: u64,
-    /// Of these, as the peer sent what is no query.
+    /// Of these, as the peer sent what is no query; also single HTTP requests.
     pub malformed: u64,
     /// Of these, as a balancer did not say whose they are.
     pub unproxied: u64,
@@ -161,9 +164,10 @@ pub struct StreamTotals {
 
 impl StreamTotals {
     /// Connections that were refused or ended by the server, by cause, as a metric shows it.
-    pub fn causes(&self) -> [(&'static str, u64); 6] {
+    pub fn causes(&self) -> [(&'static str, u64); 7] {
         [
             ("evicted", self.evicted),
+            ("retried", self.retried),
             ("accept_failed", self.accept_failed),
             ("timed_out", self.timed_out),
             ("malformed", self.malformed),
@@ -186,6 +190,7 @@ impl StreamCounters {
         StreamTotals {
             accepted: self.accept.accepted.read(),
             evicted: self.accept.evicted.read(),
+            retried: self.accept.retried.read(),
             accept_failed: self.accept.failed.read(),
             queries: sum(|one| &one.queries),
             answered: sum(|one| &one.answered),

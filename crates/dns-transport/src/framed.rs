@@ -95,8 +95,7 @@ impl<W: Worker, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, W, S> {
     /// Waits for more input; false when there will be no more.
     async fn read(&mut self, deadline: Instant) -> Result<bool, End> {
         tokio::select! {
-            // Errors only if the listener is gone, which means the same.
-            _ = self.guest.closing.wait_for(|closing| *closing) => Ok(false),
+            () = self.guest.closing.wait() => Ok(false),
             read = timeout_at(deadline, self.stream.read_buf(&mut self.input)) => match read {
                 Err(_) => Err(End::TimedOut),
                 Ok(read) => is_more(read),

@@ -221,6 +221,12 @@ impl Seat {
         self.seats.0.active[self.index].store(self.seats.moment(now), Relaxed);
     }
 
+    /// The last useful moment.
+    pub(crate) fn active(&self) -> Instant {
+        let shared = &self.seats.0;
+        shared.start + Duration::from_micros(shared.active[self.index].load(Relaxed))
+    }
+
     /// See [`Seats::idle`].
     pub(crate) fn idle(&self, most: Duration) -> Duration {
         self.seats.idle(most)

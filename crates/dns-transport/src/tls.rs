@@ -54,7 +54,7 @@ pub(crate) async fn shake_hands<W>(
     guest: &mut Guest<W>,
 ) -> Result<TlsStream<TcpStream>, End> {
     tokio::select! {
-        _ = guest.closing.wait_for(|closing| *closing) => Err(End::Closed),
+        () = guest.closing.wait() => Err(End::Closed),
         shaken = timeout(guest.limits.handshake, acceptor.accept(stream)) => match shaken {
             Err(_) => Err(End::TimedOut),
             Ok(shaken) => shaken.map_err(|_| End::HandshakeFailed),

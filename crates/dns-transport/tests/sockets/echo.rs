@@ -35,7 +35,8 @@ impl Worker for EchoWorker {
     /// `who` gets the worker's number, `silent` nothing, `panic` panics, `big` as many octets as fit, `stream`
     /// [`STREAM`] messages that begin with their number, all others `query|local ip|transport`.
     fn answer(&mut self, query: &[u8], from: &Arrival, out: &mut [u8]) -> Reply {
-        match query {
+        // Over QUIC an identifier of zero stands in front.
+        match query.strip_prefix(b"\0\0").unwrap_or(query) {
             b"silent" => return Reply::Silent,
             b"who" => {
                 out[0] = b'0' + self.number as u8;

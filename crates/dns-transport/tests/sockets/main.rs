@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod echo;
+mod https;
 mod overload;
 mod pair;
 mod proxy;
+mod quic;
 mod running;
 mod tcp;
 mod telling;

@@ -41,13 +41,11 @@ async fn both_wildcards_share_a_port() {
         eprintln!("no IPv6 on this machine: not tested");
         return;
     }
-    let (v6, _listener) = pair::bind(
-        "[::]:0".parse().unwrap(),
-        1,
-        &Trusted::default(),
-        &Echo::default(),
-    )
-    .unwrap();
-    let port = v6.local().port();
-    assert_eq!(bind(&format!("0.0.0.0:{port}")).unwrap().port(), port);
+    // The port that is free in one family may be taken in the other.
+    let shared = (0..20).any(|_| {
+        let listen = "[::]:0".parse().unwrap();
+        let (v6, _tcp) = pair::bind(listen, 1, &Trusted::default(), &Echo::default()).unwrap();
+        bind(&format!("0.0.0.0:{}", v6.local().port())).is_ok()
+    });
+    assert!(shared);
 }
