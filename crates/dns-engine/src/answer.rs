@@ -35,11 +35,14 @@ pub(crate) fn answer<'b>(
     reply: &mut Reply<'b>,
 ) {
     let Some(zone) = zone_of(&snapshot.zones, name, rtype) else {
-        let code = match snapshot.zones.is_empty() {
-            true => ede::NOT_READY,
-            false => ede::NOT_AUTHORITATIVE,
+        let (rcode, code) = if snapshot.zones.is_withheld(name) {
+            (Rcode::SERVFAIL, ede::INVALID_DATA)
+        } else if snapshot.zones.is_empty() {
+            (Rcode::REFUSED, ede::NOT_READY)
+        } else {
+            (Rcode::REFUSED, ede::NOT_AUTHORITATIVE)
         };
-        reply.turn_down(Rcode::REFUSED, Some(ExtendedError::bare(code)));
+        reply.turn_down(rcode, Some(ExtendedError::bare(code)));
         return;
     };
     reply.zone = Some(zone);
@@ -85,8 +88,10 @@ pub(crate) fn answer<'b>(
 
 /// The deepest zone of a name; for DS at a zone's own name the one above it (RFC 4035 §3.1.4.1).
 fn zone_of<'z>(zones: &'z Zones, name: &[u8], rtype: u16) -> Option<&'z Zone> {
-    let zone = zones.find(name)?;
     let above = || name::parent(name).and_then(|parent| zones.find(parent));
+    let Some(zone) = zones.find(name) else {
+        return above().filter(|_| rtype == rtype::DS && zones.is_withheld(name));
+    };
     if rtype == rtype::DS && zone.origin() == name {
         above().or(Some(zone))
     } else {

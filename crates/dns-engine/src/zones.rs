@@ -10,7 +10,8 @@ use crate::zone::Zone;
 /// changed zone, or with another release, costs nothing for the rest.
 #[derive(Debug, Clone, Default)]
 pub struct Zones {
-    zones: NameMap<Arc<Zone>>,
+    /// `None`: the zone is this server's to serve, and cannot be just now.
+    zones: NameMap<Option<Arc<Zone>>>,
     /// Bit n: some origin has n labels, so only those suffixes are probed.
     depths: u128,
 }
@@ -27,13 +28,33 @@ impl Zones {
         if self.zones.contains_key(zone.origin()) {
             return Err(zone);
         }
-        self.depths |= 1 << name::label_count(zone.origin()).min(name::LABELS_MAX);
-        self.zones.insert(zone.origin().into(), zone);
+        self.put(zone.origin().into(), Some(zone));
         Ok(())
     }
 
-    /// The deepest zone at or above a lower-cased wire name.
+    /// Says of a zone, by its lower-cased wire name, that it is this server's to serve and cannot be just
+    /// now: it has not been transferred yet, or has expired. Queries for it get SERVFAIL; what the server
+    /// knows about the zone, or the one above, is not said.
+    pub fn withhold(&mut self, origin: &[u8]) {
+        self.put(origin.into(), None);
+    }
+
+    fn put(&mut self, origin: Box<[u8]>, zone: Option<Arc<Zone>>) {
+        self.depths |= 1 << name::label_count(&origin).min(name::LABELS_MAX);
+        self.zones.insert(origin, zone);
+    }
+
+    /// The deepest zone at or above a lower-cased wire name; `None` also where that one is withheld.
     pub fn find(&self, name: &[u8]) -> Option<&Zone> {
+        self.deepest(name)?.as_deref()
+    }
+
+    /// True if the deepest zone at or above a lower-cased wire name is withheld.
+    pub fn is_withheld(&self, name: &[u8]) -> bool {
+        self.deepest(name).is_some_and(Option::is_none)
+    }
+
+    fn deepest(&self, name: &[u8]) -> Option<&Option<Arc<Zone>>> {
         let mut starts = [0; name::LABELS_MAX];
         let labels = name::label_starts(name, name.len(), &mut starts);
         // Only suffixes with as many labels as some origin can be one.
@@ -55,22 +76,22 @@ impl Zones {
 
     /// The zone of exactly this lower-cased wire name.
     pub fn exact(&self, origin: &[u8]) -> Option<&Zone> {
-        self.zones.get(origin).map(Arc::as_ref)
+        self.shared(origin).map(Arc::as_ref)
     }
 
     /// The zone of exactly this lower-cased wire name, to be held beyond the snapshot.
-    pub(crate) fn shared(&self, origin: &[u8]) -> Option<&Arc<Zone>> {
-        self.zones.get(origin)
+    pub fn shared(&self, origin: &[u8]) -> Option<&Arc<Zone>> {
+        self.zones.get(origin)?.as_ref()
     }
 
-    /// Every zone, in no order.
+    /// Every zone that is loaded, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Zone> {
-        self.zones.values().map(Arc::as_ref)
+        self.zones.values().flatten().map(Arc::as_ref)
     }
 
     /// True if no zone is loaded.
     pub fn is_empty(&self) -> bool {
-        self.zones.is_empty()
+        self.iter().next().is_none()
     }
 }
 
@@ -115,6 +136,19 @@ mod tests {
         assert!(zones.insert(zone(".")).is_ok());
         let root = zones.find(&name::parse("c.y.", None).unwrap()).unwrap();
         assert_eq!(root.origin(), name::ROOT);
+    }
+
+    #[test]
+    fn a_zone_that_is_withheld_hides_the_one_above() {
+        let mut zones = Zones::new();
+        assert!(zones.insert(zone("b.")).is_ok());
+        let (inside, above) = (b"\x01x\x01a\x01b\0", b"\x01b\0");
+        assert!(zones.find(inside).is_some() && !zones.is_withheld(inside));
+        zones.withhold(b"\x01a\x01b\0");
+        assert!(zones.find(inside).is_none() && zones.is_withheld(inside));
+        assert!(zones.find(above).is_some() && !zones.is_withheld(above));
+        zones.withhold(above);
+        assert!(zones.is_empty() && zones.exact(above).is_none());
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::is_newer;
 use super::sending::{Content, Frame, Sending};
+use crate::Rcode;
 use crate::message::Reader;
 use crate::meta::{Meta, Transport};
 use crate::request::{Asked, HEADER};
@@ -12,7 +13,6 @@ use crate::rtype;
 use crate::snapshot::Snapshot;
 use crate::tsig::{Exchange, Key};
 use crate::zone::Zone;
-use crate::{Rcode, Zones};
 
 /// A transfer that may begin.
 pub(crate) struct Grant {
@@ -35,7 +35,14 @@ pub(crate) fn judge(
     key: Option<&Key>,
     meta: &Meta,
 ) -> Result<Grant, Rcode> {
-    let zone = zone(&snapshot.zones, name)?;
+    let Some(zone) = snapshot.zones.shared(name) else {
+        let withheld = snapshot.zones.is_withheld(name);
+        return Err(if withheld {
+            Rcode::SERVFAIL
+        } else {
+            Rcode::NOTAUTH
+        });
+    };
     let policy = snapshot.transfers.zone(name).ok_or(Rcode::REFUSED)?;
     let source = meta.source.ip();
     if !policy.provide.iter().any(|rule| rule.holds(source, key)) {
@@ -63,10 +70,6 @@ pub(crate) fn judge(
         head: [id0, id1, 0x84 | flags & 0x01, 0],
         question: query.get(HEADER..asked.end).unwrap_or_default().into(),
     })
-}
-
-fn zone<'z>(zones: &'z Zones, name: &[u8]) -> Result<&'z Arc<Zone>, Rcode> {
-    zones.shared(name).ok_or(Rcode::NOTAUTH)
 }
 
 /// The serial in the authority section of an IXFR query (RFC 1995 §3).

@@ -23,6 +23,24 @@ pub(super) fn read(
 ) -> Result<(), Fault> {
     let start = out.len();
     let place = tokens.first().map_or(end, |token| token.place);
+    read_shape(rtype, tokens, origin, end, out)?;
+    let data = out.get(start..).unwrap_or_default();
+    match rdata::nonsense(rtype, data) {
+        Some((message, hint)) => Err(Fault::new(place, message, hint)),
+        None => Ok(()),
+    }
+}
+
+/// Reads as [`read`] does, and does not ask whether the data makes sense.
+pub(super) fn read_shape(
+    rtype: u16,
+    tokens: &[Token<'_>],
+    origin: Option<&[u8]>,
+    end: Place,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let start = out.len();
+    let place = tokens.first().map_or(end, |token| token.place);
     match tokens {
         [mark, rest @ ..] if mark.text == "\\#" && !mark.quoted => generic(rtype, mark, rest, out)?,
         _ => {
@@ -35,15 +53,11 @@ pub(super) fn read(
             reading.fields(out)?;
         }
     }
-    let data = out.get(start..).unwrap_or_default();
-    if data.len() > DATA_MAX {
+    if out.len() - start > DATA_MAX {
         let message = format!("record data longer than {DATA_MAX} octets");
         return Err(Fault::new(place, message, "split the record"));
     }
-    match rdata::nonsense(rtype, data) {
-        Some((message, hint)) => Err(Fault::new(place, message, hint)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The tokens of a record's data that are still to be read.

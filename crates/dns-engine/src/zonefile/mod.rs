@@ -11,6 +11,7 @@ mod data;
 mod encoding;
 mod generate;
 mod hints;
+mod kept;
 mod lexer;
 mod location;
 mod network;
@@ -26,6 +27,7 @@ use std::borrow::Cow;
 
 use crate::name;
 use crate::zone::Zone;
+pub use kept::{KeptText, read_kept};
 pub use place::{Finding, Severity};
 use place::{Place, Source};
 use reader::Reader;
