@@ -230,6 +230,29 @@ fn nobody_gets_a_zone_unless_a_rule_says_so() {
 }
 
 #[test]
+fn a_zone_that_is_withheld_fails_and_does_not_look_like_nobodys() {
+    let mut all = zones(&[ZONE]);
+    all.withhold(b"\x03sub\x07example\0");
+    let snapshot = Snapshot::of_zones(all);
+    for (qname, qtype) in [
+        ("sub.example", "SOA"),
+        ("x.sub.example", "A"),
+        ("sub.example", "AXFR"),
+    ] {
+        let answer = Query::new(qname, qtype)
+            .edns(1232)
+            .ask_over(&snapshot, Transport::Tcp);
+        assert_eq!(answer.rcode, 2, "{qname} {qtype}");
+        assert_eq!((answer.answers.len(), answer.authority.len()), (0, 0));
+    }
+    // What is above it answers for itself, for the DS record of the zone as well (RFC 4035 §3.1.4.1).
+    let above = Query::new("www.example", "A").ask(&snapshot);
+    assert_eq!(above.rcode, 0);
+    let signer = Query::new("sub.example", "DS").ask(&snapshot);
+    assert_eq!((signer.rcode, &*signer.flags), (0, "qr aa rd"));
+}
+
+#[test]
 fn a_whole_transfer_needs_a_stream() {
     let snapshot = serving(parse(ZONE), Journal::default(), &[]);
     for transport in [Transport::Udp, Transport::Https] {
@@ -773,6 +796,9 @@ proptest! {
         let receiving = Receiving::whole(zone.origin(), None, 7, Limits::default());
         let complete = complete(receive(&snapshot, receiving, keys.first().copied()));
         prop_assert_eq!(records(&complete.zone), records(&zone));
+        let kept = zonefile::KeptText(&complete.zone).to_string();
+        let back = zonefile::read_kept(&kept, zone.origin()).unwrap();
+        prop_assert_eq!(records(&back), records(&zone));
     }
 
     #[test]

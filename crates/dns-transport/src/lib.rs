@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 mod accept;
+pub mod ask;
 mod batch;
 mod certificate;
 pub mod counters;
@@ -24,6 +25,7 @@ pub mod quic;
 mod seats;
 pub mod tcp;
 pub mod tls;
+pub mod transfer;
 pub mod udp;
 
 use std::net::SocketAddr;
