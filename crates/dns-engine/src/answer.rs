@@ -116,11 +116,13 @@ fn any(reply: &mut Reply<'_>, at: Place<'_>) -> Result<(), Full> {
 /// What a host is reached by.
 const ADDRESSES: &[u16] = &[rtype::A, rtype::AAAA];
 
-/// The hosts whose addresses go along with an RRset, each once.
-fn hosts(set: &RrSet) -> impl Iterator<Item = &[u8]> {
+/// The hosts below `origin` whose addresses go along with an RRset, each once.
+fn hosts<'s>(set: &'s RrSet, origin: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
     let target = |data| rdata::additional_target(set.rtype, data);
     let targets = move || set.rdatas().take(HOSTS_MAX).filter_map(target);
-    targets().enumerate().filter_map(move |(place, host)| {
+    let is_ours = |(_, host): &(usize, &[u8])| name::is_within(host, origin);
+    let ours = targets().enumerate().filter(is_ours);
+    ours.filter_map(move |(place, host)| {
         let repeated = targets()
             .take(place)
             .any(|earlier| earlier.eq_ignore_ascii_case(host));
@@ -290,7 +292,7 @@ impl<'a> Lookup<'a, '_> {
         self.reply.rrset(at, set)?;
         // Of an alias for a service the records it stands for, too (RFC 9460 §4.1); its own stand in the answer.
         let is_service = matches!(self.rtype, rtype::SVCB | rtype::HTTPS);
-        for host in hosts(set) {
+        for host in hosts(set, self.zone.origin()) {
             if is_service && !host.eq_ignore_ascii_case(at.name) {
                 self.add_records(host, &[self.rtype], Zone::authoritative);
             }
@@ -319,14 +321,15 @@ impl<'a> Lookup<'a, '_> {
             .rrset(Section::Authority, owner, servers, servers.ttl)?;
         self.prove_delegation(cut)?;
         // Without glue inside the delegated zone nobody gets there: it is required (RFC 9471 §3.1).
-        let is_inside = |server: &&[u8]| name::is_within(server, cut.owner());
-        for server in hosts(servers).filter(is_inside) {
+        for server in hosts(servers, cut.owner()) {
             if !self.add_records(server, ADDRESSES, Zone::exact) {
                 return Err(Full);
             }
         }
-        for server in hosts(servers).filter(|server| !is_inside(server)) {
-            self.add_records(server, ADDRESSES, Zone::exact);
+        for server in hosts(servers, self.zone.origin()) {
+            if !name::is_within(server, cut.owner()) {
+                self.add_records(server, ADDRESSES, Zone::exact);
+            }
         }
         Ok(())
     }
@@ -345,16 +348,13 @@ impl<'a> Lookup<'a, '_> {
         }
     }
 
-    /// Adds records of a host in this zone; false if they do not fit whole.
+    /// Adds records of a host whose name is in this zone; false if they do not fit whole.
     fn add_records(
         &mut self,
         host: &[u8],
         rtypes: &[u16],
         node_of: impl Fn(&'a Zone, &[u8]) -> Option<&'a Node>,
     ) -> bool {
-        if !name::is_within(host, self.zone.origin()) {
-            return true;
-        }
         let mut lowered = NameBuffer::new();
         let at = Place::new(Section::Additional, host, &mut lowered);
         let Some(node) = node_of(self.zone, at.name) else {

@@ -8,6 +8,7 @@
 //! Pure: no socket, file, clock or thread. [`respond()`] is the one door for every transport; a
 //! [`Snapshot`] is built aside and swapped whole; [`Scratch`] belongs to one worker.
 
+mod admission;
 mod answer;
 pub mod catalog;
 mod chaos;

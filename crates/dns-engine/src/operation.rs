@@ -20,6 +20,16 @@ pub(crate) enum Operation {
     TurnDown(Rcode, Option<ExtendedError>),
 }
 
+impl Operation {
+    /// The no, if that is it.
+    pub(crate) fn refusal(&self) -> Option<(Rcode, Option<ExtendedError>)> {
+        match self {
+            Self::TurnDown(rcode, error) => Some((*rcode, *error)),
+            _ => None,
+        }
+    }
+}
+
 /// Checks the signature of a signed query; what is wrong with it becomes the query's fault.
 pub(crate) fn check_signature(
     snapshot: &Snapshot,

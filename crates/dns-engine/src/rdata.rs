@@ -340,10 +340,10 @@ pub(crate) fn additional_target(rtype: u16, data: &[u8]) -> Option<&[u8]> {
         rtype::MX => 2,
         rtype::SRV => 6,
         // In RFC 9460 §4.1 a SHOULD; the owner itself, written `.`, is left to the client.
-        rtype::SVCB | rtype::HTTPS => 2,
+        rtype::SVCB | rtype::HTTPS => return name::read(data.get(2..)?),
         _ => return None,
     };
-    name::read(data.get(at..)?)
+    data.get(at..)
 }
 
 /// The fields of an SRV record (RFC 2782).

@@ -1,11 +1,10 @@
 //! The one door: query bytes in, response bytes out, the same for every transport.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::admission::{self, Standing};
 use crate::answer;
 use crate::chaos::{self, CHAOS};
-use crate::cookie::{COOKIE, CookieState};
 use crate::dnssec::Wish;
 use crate::ede::{self, ExtendedError};
 use crate::envelope::{Ending, Header, OPT_MAX, Opt};
@@ -16,6 +15,7 @@ use crate::reply::Reply;
 use crate::request::{self, Asked, HEADER, Request};
 use crate::scratch::Scratch;
 use crate::snapshot::{Limits, PLAIN_PAYLOAD, Snapshot};
+use crate::subnet::Subnet;
 use crate::summary::{AnswerClass, Summary};
 use crate::tailor::Client;
 use crate::transfer::Sending;
@@ -63,7 +63,7 @@ pub fn respond(
     out: &mut [u8],
 ) -> Outcome {
     (scratch.summary, scratch.notified) = (Summary::default(), false);
-    if is_no_client(meta) {
+    if admission::is_no_client(meta) {
         return Outcome::Drop(DropReason::NoClient);
     }
     let mut request = match request::read(query, &mut scratch.qname) {
@@ -73,33 +73,23 @@ pub fn respond(
     if out.len() < ROOM_MIN {
         return Outcome::Drop(DropReason::NoRoom);
     }
-    let source = meta.source.ip().to_canonical();
-    let (cookie, cookie_of_answer) = read_cookie(snapshot, &mut request, source, meta);
-
-    let rate = match &snapshot.rate {
-        Some(limit) if meta.transport.is_datagram() && cookie != CookieState::Valid => {
-            scratch.limiter.judge(limit, source, meta.now_ms)
-        }
-        _ => RateState::Unlimited,
-    };
-    if rate == RateState::Dropped {
-        scratch.summary.cookie = cookie;
-        scratch.summary.rate = rate;
+    let standing = Standing::of(snapshot, &mut request, meta, &mut scratch.limiter);
+    if standing.rate == RateState::Dropped {
+        scratch.summary.cookie = standing.cookie;
+        scratch.summary.rate = standing.rate;
         return Outcome::Drop(DropReason::RateLimited);
     }
-
     if request.is_notify() && !snapshot.transfers.hears_notify() {
         request.fault = Some(Rcode::NOTIMP);
     }
-    let mut exchange = operation::check_signature(snapshot, query, &mut request, meta);
+    let exchange = operation::check_signature(snapshot, query, &mut request, meta);
 
     let question_end = request.question.map_or(HEADER, |asked| asked.end);
     out[..HEADER].fill(0);
     out[HEADER..question_end].copy_from_slice(&query[HEADER..question_end]);
-    let opt = request
-        .edns
-        .as_ref()
-        .map(|edns| Opt::new(edns, snapshot, meta.transport, cookie_of_answer));
+    let cookie = standing.cookie_of_answer;
+    let edns = request.edns.as_ref();
+    let opt = edns.map(|edns| Opt::new(edns, snapshot, meta.transport, cookie));
     // Question, OPT and signature go out whole, even where the client takes less than its own query was.
     let reserved = opt.as_ref().map_or(0, Opt::reserved);
     let signature = exchange.as_ref().map_or(0, Exchange::length);
@@ -122,72 +112,53 @@ pub fn respond(
         let opt = opt.map_or_else(Vec::new, |opt| opt.of_transfer(grant.zone()));
         return grant.begin(opt, exchange, meta, &mut out[..limit]);
     }
+
     let limit = limit - signature;
-    let room = limit - reserved;
-    let wish = Wish {
-        dnssec_ok: request.edns.is_some_and(|edns| edns.dnssec_ok),
-        compact_ok: request.edns.is_some_and(|edns| edns.compact_ok),
-        datagram: meta.transport.is_datagram(),
-        now: meta.now,
-    };
-    let mut writer = Writer::new(out, question_end, room, &mut scratch.suffixes);
+    let mut writer = Writer::new(out, question_end, limit - reserved, &mut scratch.suffixes);
     writer.composes_all = snapshot.limits.composes_all;
-    let mut reply = Reply::new(writer, wish, &mut scratch.bench);
+    let mut reply = Reply::new(writer, wish(&request, meta), &mut scratch.bench);
     match (request.fault, request.question) {
         (Some(fault), _) => reply.fail(fault),
-        (None, Some(_)) if rate == RateState::Slipped => reply.truncate(),
+        (None, None) => standing.answer_nothing(&mut reply),
+        (None, Some(_)) if standing.rate == RateState::Slipped => reply.truncate(),
         (None, Some(asked)) => {
-            let client = Client {
-                source,
-                subnet: request.edns.as_ref().and_then(|edns| edns.subnet?.client()),
-            };
-            let turned_down = match operation {
-                Operation::TurnDown(rcode, error) => Some((rcode, error)),
-                _ => refusal(asked),
-            };
-            match turned_down {
-                Some((rcode, error)) => reply.turn_down(rcode, error),
-                None if matches!(operation, Operation::Acknowledge) => {
-                    scratch.notified = true;
-                    reply.authoritative = true;
-                }
-                None if asked.class == CHAOS => {
-                    chaos::answer(&snapshot.identity, name, asked.rtype, &mut reply);
-                }
-                None => answer::answer(
-                    snapshot,
-                    name,
-                    asked.rtype,
-                    &client,
-                    &mut scratch.tailored,
-                    &mut scratch.chain,
-                    &mut reply,
-                ),
+            if let Some((rcode, error)) = operation.refusal().or_else(|| refusal(asked)) {
+                reply.turn_down(rcode, error);
+            } else if matches!(operation, Operation::Acknowledge) {
+                (scratch.notified, reply.authoritative) = (true, true);
+            } else if asked.class == CHAOS {
+                chaos::answer(&snapshot.identity, name, asked.rtype, &mut reply);
+            } else {
+                let subnet = edns.and_then(|edns| edns.subnet.as_ref());
+                let client = Client {
+                    source: standing.source,
+                    subnet: subnet.and_then(Subnet::client),
+                };
+                let (tailored, chain) = (&mut scratch.tailored, &mut scratch.chain);
+                let rtype = asked.rtype;
+                answer::answer(snapshot, name, rtype, &client, tailored, chain, &mut reply);
             }
         }
-        // Whoever asks nothing asks for a cookie (RFC 7873 §5.4).
-        (None, None) => match cookie {
-            CookieState::None => reply.fail(Rcode::FORMERR),
-            CookieState::Bad => reply.fail(Rcode::BADCOOKIE),
-            CookieState::ClientOnly | CookieState::Valid => reply.fail(Rcode::NOERROR),
-        },
     }
-    if let Some(Some(octets)) = snapshot
-        .cookies
-        .as_ref()
-        .map(|cookies| cookies.required_above)
-        && meta.transport.is_datagram()
-        && cookie != CookieState::Valid
-        && reply.writer.length() + limit - room > octets.into()
-    {
-        ask_for_cookie(cookie, &mut reply);
-    }
-    scratch.summary = Summary {
-        cookie,
-        rate,
-        ..summarise(&request, &reply)
-    };
+    let size = reply.writer.length() + reserved;
+    standing.require_cookie(snapshot, meta, size, &mut reply);
+    scratch.summary = Summary::of(&request, &standing, &reply);
 
+    let (length, out) = finish(reply, &request, opt, limit);
+    let Some(mut exchange) = exchange else {
+        return Outcome::Send(length);
+    };
+    let signed = exchange.finish(out, length, meta.now);
+    signed.map_or(Outcome::Drop(DropReason::NoRoom), Outcome::Send)
+}
+
+/// Puts header and OPT record around the records; returns the length of the message, and the output.
+fn finish<'b>(
+    reply: Reply<'b>,
+    request: &Request<'_>,
+    opt: Option<Opt<'_>>,
+    limit: usize,
+) -> (usize, &'b mut [u8]) {
     let header = Header {
         rcode: reply.rcode,
         authoritative: reply.authoritative,
@@ -204,55 +175,18 @@ pub fn respond(
     };
     let length = reply.writer.length();
     let out = reply.writer.into_output();
-    header.write(&request, out);
+    header.write(request, out);
     let length = opt.map_or(length, |opt| opt.write(&ending, out, length, limit));
-    let Some(exchange) = &mut exchange else {
-        return Outcome::Send(length);
-    };
-    let signed = exchange.finish(out, length, meta.now);
-    signed.map_or(Outcome::Drop(DropReason::NoRoom), Outcome::Send)
+    (length, out)
 }
 
-/// True if nobody who wants an answer can have asked: our own socket, or a service that would answer our
-/// answer for ever (echo, daytime, quotation, chargen, time). Port 0 cannot be answered.
-fn is_no_client(meta: &Meta) -> bool {
-    let port = meta.source.port();
-    let service = matches!(port, 0 | 7 | 13 | 17 | 19 | 37);
-    let ourselves = port == meta.local.port() && meta.source == meta.local;
-    meta.transport.is_datagram() && (service || ourselves)
-}
-
-/// What the query's cookie proves, and the one of the answer. An option of wrong length is a fault.
-fn read_cookie(
-    snapshot: &Snapshot,
-    request: &mut Request<'_>,
-    source: IpAddr,
-    meta: &Meta,
-) -> (CookieState, Option<[u8; COOKIE]>) {
-    let Some(edns) = &request.edns else {
-        return (CookieState::None, None);
-    };
-    let mut fault = edns.fault(meta.transport);
-    let mut read = (CookieState::None, None);
-    if let (Some(cookies), Some(option)) = (&snapshot.cookies, edns.cookie) {
-        match cookies.check(option, source, meta.now) {
-            Some(checked) => read = (checked.state, Some(checked.answer)),
-            None => fault = Some(Rcode::FORMERR),
-        }
-    }
-    request.fault = request.fault.or(fault);
-    read
-}
-
-/// Takes back an answer that is too large for a client that has proved nothing.
-fn ask_for_cookie(cookie: CookieState, reply: &mut Reply<'_>) {
-    if matches!(reply.rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS) {
-        return;
-    }
-    reply.truncate();
-    if cookie != CookieState::None {
-        reply.truncated = false;
-        reply.fail(Rcode::BADCOOKIE);
+fn wish(request: &Request<'_>, meta: &Meta) -> Wish {
+    let edns = request.edns.as_ref();
+    Wish {
+        dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok),
+        compact_ok: edns.is_some_and(|edns| edns.compact_ok),
+        datagram: meta.transport.is_datagram(),
+        now: meta.now,
     }
 }
 
@@ -278,29 +212,4 @@ fn size_limit(request: &Request<'_>, limits: &Limits, transport: Transport) -> u
         Some(edns) => edns.payload.min(limits.udp_payload.max(PLAIN_PAYLOAD)),
     };
     usize::from(limit)
-}
-
-fn summarise(request: &Request<'_>, reply: &Reply<'_>) -> Summary {
-    let class = match (reply.rcode, reply.writer.counts()) {
-        (Rcode::NXDOMAIN, _) => AnswerClass::NameError,
-        (Rcode::NOERROR, _) if reply.truncated => AnswerClass::Error,
-        (Rcode::NOERROR, _) if reply.no_name => AnswerClass::NameError,
-        (Rcode::NOERROR, [1..=u16::MAX, ..]) => AnswerClass::Data,
-        (Rcode::NOERROR, _) if reply.authoritative => AnswerClass::NoData,
-        (Rcode::NOERROR, [_, 1..=u16::MAX, _]) => AnswerClass::Referral,
-        _ => AnswerClass::Error,
-    };
-    let edns = request.edns.as_ref();
-    Summary {
-        rcode: reply.rcode,
-        rtype: request.question.map_or(0, |asked| asked.rtype),
-        class,
-        subnet: edns.is_some_and(|edns| edns.subnet.is_some()),
-        dnssec_ok: reply.wish.dnssec_ok,
-        tailored: reply.tailored,
-        truncated: reply.truncated,
-        extended_error: reply.error.map(|error| error.code),
-        zone_octets: reply.zone.map(|zone| zone.origin().len() as u8),
-        ..Summary::default()
-    }
 }

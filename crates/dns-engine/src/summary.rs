@@ -1,8 +1,11 @@
 //! Facts about an answer that counters want.
 
+use crate::admission::Standing;
 use crate::cookie::CookieState;
 use crate::rate::RateState;
 use crate::rcode::Rcode;
+use crate::reply::Reply;
+use crate::request::Request;
 
 /// Facts about the last answer; see [`Scratch::summary`](crate::Scratch::summary). They hold for every transport.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +32,36 @@ pub struct Summary {
     pub extended_error: Option<u16>,
     /// Octets of the zone's name, which is the end of the name asked; see [`Scratch::zone`](crate::Scratch::zone).
     pub zone_octets: Option<u8>,
+}
+
+impl Summary {
+    /// What a finished reply is.
+    #[inline]
+    pub(crate) fn of(request: &Request<'_>, standing: &Standing, reply: &Reply<'_>) -> Self {
+        let class = match (reply.rcode, reply.writer.counts()) {
+            (Rcode::NXDOMAIN, _) => AnswerClass::NameError,
+            (Rcode::NOERROR, _) if reply.truncated => AnswerClass::Error,
+            (Rcode::NOERROR, _) if reply.no_name => AnswerClass::NameError,
+            (Rcode::NOERROR, [1..=u16::MAX, ..]) => AnswerClass::Data,
+            (Rcode::NOERROR, _) if reply.authoritative => AnswerClass::NoData,
+            (Rcode::NOERROR, [_, 1..=u16::MAX, _]) => AnswerClass::Referral,
+            _ => AnswerClass::Error,
+        };
+        let edns = request.edns.as_ref();
+        Self {
+            rcode: reply.rcode,
+            rtype: request.question.map_or(0, |asked| asked.rtype),
+            class,
+            subnet: edns.is_some_and(|edns| edns.subnet.is_some()),
+            dnssec_ok: reply.wish.dnssec_ok,
+            cookie: standing.cookie,
+            rate: standing.rate,
+            tailored: reply.tailored,
+            truncated: reply.truncated,
+            extended_error: reply.error.map(|error| error.code),
+            zone_octets: reply.zone.map(|zone| zone.origin().len() as u8),
+        }
+    }
 }
 
 /// Kinds of answers.
