@@ -116,10 +116,14 @@ fn any(reply: &mut Reply<'_>, at: Place<'_>) -> Result<(), Full> {
 /// What a host is reached by.
 const ADDRESSES: &[u16] = &[rtype::A, rtype::AAAA];
 
-/// The hosts below `origin` whose addresses go along with an RRset, each once.
-fn hosts<'s>(set: &'s RrSet, origin: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
+/// The hosts below `origin` whose addresses go along with an RRset, each once; of the first `most` records.
+fn hosts<'s>(
+    set: &'s RrSet,
+    most: usize,
+    origin: &'s [u8],
+) -> impl Iterator<Item = &'s [u8]> {
     let target = |data| rdata::additional_target(set.rtype, data);
-    let targets = move || set.rdatas().take(HOSTS_MAX).filter_map(target);
+    let targets = move || set.rdatas().take(most).filter_map(target);
     let is_ours = |(_, host): &(usize, &[u8])| name::is_within(host, origin);
     let ours = targets().enumerate().filter(is_ours);
     ours.filter_map(move |(place, host)| {
@@ -292,7 +296,7 @@ impl<'a> Lookup<'a, '_> {
         self.reply.rrset(at, set)?;
         // Of an alias for a service the records it stands for, too (RFC 9460 §4.1); its own stand in the answer.
         let is_service = matches!(self.rtype, rtype::SVCB | rtype::HTTPS);
-        for host in hosts(set, self.zone.origin()) {
+        for host in hosts(set, HOSTS_MAX, self.zone.origin()) {
             if is_service && !host.eq_ignore_ascii_case(at.name) {
                 self.add_records(host, &[self.rtype], Zone::authoritative);
             }
@@ -320,13 +324,13 @@ impl<'a> Lookup<'a, '_> {
             .writer
             .rrset(Section::Authority, owner, servers, servers.ttl)?;
         self.prove_delegation(cut)?;
-        // Without glue inside the delegated zone nobody gets there: it is required (RFC 9471 §3.1).
-        for server in hosts(servers, cut.owner()) {
+        // Without glue inside the delegated zone nobody gets there: all of it is required (RFC 9471 §3.1).
+        for server in hosts(servers, usize::MAX, cut.owner()) {
             if !self.add_records(server, ADDRESSES, Zone::exact) {
                 return Err(Full);
             }
         }
-        for server in hosts(servers, self.zone.origin()) {
+        for server in hosts(servers, HOSTS_MAX, self.zone.origin()) {
             if !name::is_within(server, cut.owner()) {
                 self.add_records(server, ADDRESSES, Zone::exact);
             }
