@@ -49,8 +49,8 @@ impl Site {
         let faults = refused(zones);
         assert!(faults.is_empty(), "{}", faults.join("\n"));
         let (l1, l2) = (
-            format!("{ABSENT}zones = {zones:?}\n"),
-            format!("{ABSENT}zones = [{zones:?}]\n"),
+            format!("{ABSENT}zones = {zones:?}\n{FEATURES}"),
+            format!("{ABSENT}zones = [{zones:?}]\n{FEATURES}"),
         );
         let first = service::config::parse("l1.toml", &l1).expect("a configuration");
         let second = service::config::parse("l2.toml", &l2).expect("a configuration");
@@ -122,8 +122,13 @@ fn refused(zones: &Path) -> Vec<String> {
     lines.filter(is_about_a_zone).collect()
 }
 
+/// What both servers call themselves.
+pub const NSID: &str = "here";
+
 /// Nothing of these is there: what a server of plain zones lacks, it does without.
 const ABSENT: &str = "admin = \"127.0.0.1:0\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
                       services = \"/nonexistent/services.toml\"\nreleases = \"/nonexistent/releases\"\n\
                       trusted_key = \"/nonexistent/release.pub\"\nstate = \"/nonexistent/state\"\n\
                       token_keys = \"/nonexistent/token-keys.toml\"\n";
+/// What is off by default.
+const FEATURES: &str = "[identity]\nnsid = \"here\"\n";

@@ -19,6 +19,8 @@ pub struct Overheard {
     pub queries: Vec<Vec<u8>>,
     /// From the server.
     pub replies: Vec<Vec<u8>>,
+    /// Connections that the client made.
+    pub connections: usize,
 }
 
 /// How long a server may think about a datagram.
@@ -107,6 +109,7 @@ fn relay_connection(
     heard: &Mutex<Overheard>,
 ) -> io::Result<()> {
     let server = TcpStream::connect(server)?;
+    keep(heard, |heard| heard.connections += 1);
     thread::scope(|scope| {
         scope.spawn(|| {
             let keep_reply = |message| keep(heard, |heard| heard.replies.push(message));
