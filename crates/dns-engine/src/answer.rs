@@ -117,11 +117,7 @@ fn any(reply: &mut Reply<'_>, at: Place<'_>) -> Result<(), Full> {
 const ADDRESSES: &[u16] = &[rtype::A, rtype::AAAA];
 
 /// The hosts below `origin` whose addresses go along with an RRset, each once; of the first `most` records.
-fn hosts<'s>(
-    set: &'s RrSet,
-    most: usize,
-    origin: &'s [u8],
-) -> impl Iterator<Item = &'s [u8]> {
+fn hosts<'s>(set: &'s RrSet, most: usize, origin: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
     let target = |data| rdata::additional_target(set.rtype, data);
     let targets = move || set.rdatas().take(most).filter_map(target);
     let is_ours = |(_, host): &(usize, &[u8])| name::is_within(host, origin);
