@@ -4,6 +4,7 @@
 
 mod echo;
 mod fetch;
+mod hickory;
 mod https;
 mod overload;
 mod pair;

@@ -372,6 +372,27 @@ async fn another_protocol_is_refused_and_a_new_certificate_is_shown_to_newcomers
 }
 
 #[tokio::test]
+async fn a_wildcard_bind_answers_from_the_address_that_was_asked() {
+    let (certificate, trusted) = certificate();
+    let socket = quic::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    let local = socket.local_addr().unwrap();
+    let running = Running::start_at(
+        local,
+        StreamLimits::default(),
+        |server, shutdown| async move { quic::serve(socket, server, &certificate, shutdown).await },
+    );
+    let client = endpoint("0.0.0.0", &trusted, b"doq");
+    for ip in ["127.0.0.1", "127.0.0.5", "127.9.9.9"] {
+        let at = (
+            ip.parse::<std::net::IpAddr>().unwrap(),
+            running.local.port(),
+        );
+        let connection = client.connect(at.into(), NAME).unwrap().await.unwrap();
+        assert_eq!(ask(&connection, "x").await, format!("\0\0x|{ip}|quic"));
+    }
+}
+
+#[tokio::test]
 async fn a_panic_of_the_worker_costs_one_query() {
     let server = start(StreamLimits::default());
     let connection = server.connect().await;

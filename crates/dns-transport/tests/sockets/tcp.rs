@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::echo::{STREAM, STREAM_MESSAGE};
+use crate::echo::{Echo, STREAM, STREAM_MESSAGE};
 use crate::running::{PATIENCE, Running, connect, frame, is_closed, read_frame, read_text};
 
 fn start(limits: StreamLimits) -> Running {
@@ -265,6 +265,19 @@ async fn a_source_over_its_cap_loses_its_own_longest_idle_connection() {
         ask(stream).await;
     }
     assert_eq!(server.stop().await.evicted, 1);
+}
+
+#[tokio::test]
+async fn a_wildcard_bind_tells_the_address_that_was_asked() {
+    let listener = tcp::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = dns_transport::Server::new(Echo::default());
+    tokio::spawn(tcp::serve(listener, server, std::future::pending()));
+    for ip in ["127.0.0.1", "127.0.0.5"] {
+        let mut stream = TcpStream::connect((ip, port)).await.unwrap();
+        stream.write_all(&frame(b"x")).await.unwrap();
+        assert_eq!(read_text(&mut stream).await, format!("x|{ip}|tcp"));
+    }
 }
 
 #[tokio::test]
