@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nameserver::dnssec;
 use service::{
     diagnostic::{Diagnostic, Report},
     secret,
@@ -68,6 +69,8 @@ pub fn check(config_file: &Path) -> Report {
         }));
     }
     report.extend(cross_check(&world).report().findings);
+    let signed = dnssec::check(&config.dnssec, &world.zones(), dnssec::now());
+    report.extend(signed.findings);
     report
 }
 

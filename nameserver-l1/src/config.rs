@@ -9,6 +9,7 @@ use std::{
 
 use nameserver::{
     Settings,
+    dnssec::Dnssec,
     dnstap::Dnstap,
     settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, UdpPayload},
 };
@@ -35,6 +36,8 @@ pub struct Config {
     pub cookies: Cookies,
     /// How many datagrams a source may have answered.
     pub rate_limit: RateLimit,
+    /// Which zones are signed.
+    pub dnssec: Dnssec,
     /// What the server says about itself.
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
@@ -69,6 +72,7 @@ impl Default for Config {
             proxy: Proxy::default(),
             cookies: Cookies::default(),
             rate_limit: RateLimit::default(),
+            dnssec: Dnssec::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
             zones: vec!["zones".into()],
@@ -104,6 +108,7 @@ impl Config {
             proxy: self.proxy.clone(),
             cookies: self.cookies.clone(),
             rate_limit: self.rate_limit.clone(),
+            dnssec: self.dnssec.clone(),
             identity: self.identity.clone(),
             dnstap: self.dnstap.clone(),
         }
@@ -118,7 +123,11 @@ impl Config {
             &mut self.token_keys,
         ];
         let files = files.into_iter().chain(&mut self.zones);
-        for path in files.chain(settings::paths(&mut self.cookies, &mut self.dnstap)) {
+        for path in files.chain(settings::paths(
+            &mut self.cookies,
+            &mut self.dnssec,
+            &mut self.dnstap,
+        )) {
             *path = service::config::beside(file, path);
         }
         self

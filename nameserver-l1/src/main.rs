@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use nameserver::check;
+use nameserver::{check, dnssec};
 use nameserver_l1::{
     Config,
     commands::{self, Offline},
@@ -36,6 +36,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make, list and roll the keys of signed zones.
+    Dnssec {
+        /// Configuration file (TOML); its table `[dnssec]` says where the keys are.
+        #[arg(long)]
+        config: PathBuf,
+        #[command(subcommand)]
+        action: dnssec::command::Action,
+    },
     /// Tell what a client is answered, and why.
     Explain {
         /// Configuration file (TOML).
@@ -58,6 +66,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run { config } => run(&config),
         Command::Check { config, json } => return check::tell(&commands::check(&config), json),
+        Command::Dnssec { config, action } => keys(&config, &action),
         Command::Explain {
             config,
             client,
@@ -74,6 +83,15 @@ async fn run(config: &std::path::Path) -> anyhow::Result<()> {
     let running = nameserver_l1::start(config, Shutdown::on_signals()).await?;
     running.announce();
     running.wait().await
+}
+
+fn keys(config: &std::path::Path, action: &dnssec::command::Action) -> anyhow::Result<()> {
+    let settings = Config::load(config)?.dnssec;
+    println!(
+        "{}",
+        dnssec::command::run(&settings, action, dnssec::now())?
+    );
+    Ok(())
 }
 
 fn explain(

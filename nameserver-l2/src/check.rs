@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nameserver::InForce;
+use nameserver::{InForce, dnssec};
 use service::diagnostic::{Diagnostic, Report};
 use service::secret;
 
@@ -42,8 +42,9 @@ fn load(config: &Config) -> (Report, Arc<View>, Explainer) {
         report.extend(unknown_default(config, &plan));
         view.adopt(plan);
     }
-    let (_, tokens, odd) = inputs.tokens(&view, &Arc::default(), &InForce::unshown());
+    let (zones, tokens, odd) = inputs.tokens(&view, &Arc::default(), &InForce::unshown());
     report.extend(odd.findings);
+    report.extend(dnssec::check(&config.dnssec, &zones, dnssec::now()).findings);
     let services = inputs.services().cloned();
     (report, view.clone(), Explainer::new(tokens, view, services))
 }

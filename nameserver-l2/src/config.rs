@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nameserver::Settings;
+use nameserver::dnssec::Dnssec;
 use nameserver::dnstap::Dnstap;
 use nameserver::settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, UdpPayload};
 use serde::Deserialize;
@@ -35,6 +36,8 @@ pub struct Config {
     pub cookies: Cookies,
     /// How many datagrams a source may have answered.
     pub rate_limit: RateLimit,
+    /// Which zones are signed.
+    pub dnssec: Dnssec,
     /// What the server says about itself.
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
@@ -91,6 +94,7 @@ impl Default for Config {
             proxy: Proxy::default(),
             cookies: Cookies::default(),
             rate_limit: RateLimit::default(),
+            dnssec: Dnssec::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
             zones: vec!["zones".into()],
@@ -148,7 +152,11 @@ impl Config {
             &mut config.token_keys,
         ];
         let files = files.into_iter().chain(&mut config.zones);
-        for file in files.chain(settings::paths(&mut config.cookies, &mut config.dnstap)) {
+        for file in files.chain(settings::paths(
+            &mut config.cookies,
+            &mut config.dnssec,
+            &mut config.dnstap,
+        )) {
             *file = service::config::beside(path, file);
         }
         Ok(config)
@@ -165,6 +173,7 @@ impl Config {
             proxy: self.proxy.clone(),
             cookies: self.cookies.clone(),
             rate_limit: self.rate_limit.clone(),
+            dnssec: self.dnssec.clone(),
             identity: self.identity.clone(),
             dnstap: self.dnstap.clone(),
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nameserver::dnssec;
 use nameserver_l2::{Config, check, keys, start};
 use service::shutdown::Shutdown;
 use traffic_map::Subnet;
@@ -48,6 +49,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes, lists and rolls the keys of signed zones.
+    Dnssec {
+        /// Configuration file (TOML); its table `[dnssec]` says where the keys are.
+        #[arg(long)]
+        config: PathBuf,
+        #[command(subcommand)]
+        action: dnssec::command::Action,
+    },
     /// Makes and rotates the token key ring that both levels read.
     Keys {
         /// The ring's file (TOML).
@@ -73,6 +82,14 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let running = start(Config::load(&config)?, Shutdown::on_signals()).await?;
             running.announce();
             running.wait().await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Dnssec { config, action } => {
+            let settings = Config::load(&config)?.dnssec;
+            println!(
+                "{}",
+                dnssec::command::run(&settings, &action, dnssec::now())?
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Keys { file, change } => {

@@ -8,6 +8,7 @@ use dns_engine::{Meta, Outcome, Scratch, Snapshot, Tailor, Transport, Zones, Zon
 use dns_transport::{Answerer, Arrival, Reply, Worker};
 
 use crate::cookies::Keeper;
+use crate::dnssec::SignedZones;
 use crate::dnstap::Tap;
 use crate::outgoing::Outgoing;
 use crate::traffic::{Fate, Tally};
@@ -30,6 +31,7 @@ struct Making {
     cookies: Keeper,
     /// Nobody outside can tell where the rate limit counts which source.
     key: u64,
+    signed: Option<Arc<SignedZones>>,
     zones: Zones,
     tailor: Arc<dyn Tailor>,
 }
@@ -39,18 +41,27 @@ impl Making {
         let mut snapshot = Snapshot::new(self.zones.clone(), Arc::clone(&self.tailor));
         self.settings
             .furnish(self.cookies.cookies(), self.key, &mut snapshot);
+        if let Some(signed) = &self.signed {
+            signed.furnish(&mut snapshot, unix_seconds());
+        }
         snapshot
     }
 }
 
 impl Door {
     /// A door behind which there is nothing yet: queries are refused.
-    pub(crate) fn new(settings: Settings, traffic: Arc<Traffic>, tap: Option<Tap>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        signed: Option<Arc<SignedZones>>,
+        traffic: Arc<Traffic>,
+        tap: Option<Tap>,
+    ) -> Self {
         let started = Instant::now();
         let making = Making {
             cookies: Keeper::new(&settings.cookies, started),
             settings,
             key: rand::random(),
+            signed,
             zones: Zones::new(),
             tailor: Arc::new(ZonesOnly),
         };
@@ -91,6 +102,12 @@ impl Door {
                     tracing::error!("{finding}; the secrets before stay in force");
                 }
             }
+        }
+        if let Some(signed) = &making.signed {
+            if signed.poll(reloads) {
+                self.current.store(Arc::new(making.snapshot()));
+            }
+            signed.keep_warm(&self.current.load(), unix_seconds());
         }
     }
 

@@ -12,6 +12,7 @@
 pub mod check;
 mod cookies;
 pub mod counts;
+pub mod dnssec;
 pub mod dnstap;
 pub mod door;
 pub mod exposition;

@@ -12,6 +12,7 @@ use service::shutdown::{self, Shutdown, Trigger};
 use service::{admin, watch::POLL_INTERVAL};
 use tokio::task::{JoinSet, spawn_blocking};
 
+use crate::dnssec::{self, SignedZones};
 use crate::{Door, Reloads, Settings, Traffic, dnstap};
 
 /// A server that does not listen yet: snapshots can be put behind its door before the first query comes.
@@ -63,8 +64,13 @@ impl Shell {
         let reloads = Reloads::register(registry).context("metrics")?;
         let dnstap = settings.dnstap.open(registry).context("metrics")?;
         let (tap, dnstap) = dnstap.unzip();
+        let signed = SignedZones::new(&settings.dnssec).map(Arc::new);
+        if let Some(signed) = &signed {
+            dnssec::register(registry, signed).context("metrics")?;
+            signed.poll(&reloads);
+        }
         Ok(Self {
-            door: Door::new(settings.clone(), Arc::clone(&traffic), tap),
+            door: Door::new(settings.clone(), signed, Arc::clone(&traffic), tap),
             settings,
             registry: registry.clone(),
             traffic,
@@ -102,10 +108,10 @@ impl Shell {
         if let Some(sender) = self.dnstap {
             server.task("dnstap", sender.run(server.ending()));
         }
-        if self.settings.cookies.enabled {
+        if self.settings.cookies.enabled || !self.settings.dnssec.zones.is_empty() {
             let (door, reloads) = (self.door.clone(), self.reloads);
             door.poll(&reloads);
-            server.poll("following the cookie secrets", move || door.poll(&reloads));
+            server.poll("following secrets and keys", move || door.poll(&reloads));
         }
         let (workers, trusted) = (self.settings.worker_count(), self.settings.proxy.trusted());
         for address in &self.settings.listen {

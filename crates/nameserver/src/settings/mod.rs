@@ -14,6 +14,7 @@ use dns_engine::{Cookies as EngineCookies, Snapshot};
 use service::admin::LOOPBACK;
 use service::diagnostic::{Diagnostic, Report};
 
+use crate::dnssec::Dnssec;
 use crate::dnstap::Dnstap;
 pub use answers::{Identity, Text, UdpPayload};
 pub use cookies::Cookies;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub cookies: Cookies,
     /// `[rate_limit]`.
     pub rate_limit: RateLimit,
+    /// `[dnssec]`.
+    pub dnssec: Dnssec,
     /// `[identity]`.
     pub identity: Identity,
     /// `[dnstap]`.
@@ -60,6 +63,7 @@ impl Default for Settings {
             proxy: Proxy::default(),
             cookies: Cookies::default(),
             rate_limit: RateLimit::default(),
+            dnssec: Dnssec::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
         }
@@ -113,9 +117,11 @@ impl Settings {
 /// The paths in the common tables, for resolving them against the folder of the configuration file.
 pub fn paths<'c>(
     cookies: &'c mut Cookies,
+    dnssec: &'c mut Dnssec,
     dnstap: &'c mut Dnstap,
 ) -> impl Iterator<Item = &'c mut PathBuf> {
-    cookies.secrets.iter_mut().chain(&mut dnstap.socket)
+    let secrets = cookies.secrets.iter_mut();
+    secrets.chain([&mut dnssec.keys]).chain(&mut dnstap.socket)
 }
 
 #[cfg(test)]
@@ -136,6 +142,7 @@ mod tests {
         proxy: Proxy,
         cookies: Cookies,
         rate_limit: RateLimit,
+        dnssec: Dnssec,
         identity: Identity,
         dnstap: Dnstap,
     }
