@@ -1,7 +1,7 @@
 //! The worked example in `zones/`, served by the real programs on free ports of loopback.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,7 @@ use anyhow::Context;
 use distribution::{keys, release};
 use mapmaker::BuildOptions;
 use route_token::KeyRing;
-use service::shutdown::{self, Shutdown, Trigger};
+use service::shutdown::{self, Trigger};
 use tempfile::TempDir;
 use traffic_map::{
     Map,
@@ -27,6 +27,29 @@ const NOBODY: &str = "rtsp = 1";
 /// A path in the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// What the programs are configured with.
+pub struct Setup {
+    /// Folder of the first level's zones.
+    pub l1_zones: PathBuf,
+    /// Folder of the second level's zones.
+    pub l2_zones: PathBuf,
+    /// Tables at the end of the first level's configuration.
+    pub l1_tables: String,
+    /// Tables at the end of the second level's configuration.
+    pub l2_tables: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            l1_zones: repository("zones"),
+            l2_zones: repository("zones/l2"),
+            l1_tables: String::new(),
+            l2_tables: String::new(),
+        }
+    }
 }
 
 /// Both levels over a release that the mapmaker built.
@@ -52,6 +75,14 @@ impl Example {
     /// # Errors
     /// When one of the programs does not start.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// The same with other zones, or more in the configurations.
+    ///
+    /// # Errors
+    /// When one of the programs does not start.
+    pub async fn start_with(setup: Setup) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let ring = KeyRing::generate([9; 32]);
         std::fs::write(folder.path().join("token-keys.toml"), &ring)?;
@@ -64,10 +95,13 @@ impl Example {
         let built = tokio::task::spawn_blocking(move || mapmaker::build(&options)).await??;
         let (trigger, shutdown) = shutdown::channel();
         let l1_file = folder.path().join(L1_FILE);
-        std::fs::write(&l1_file, l1_config(&built.public_key))?;
+        std::fs::write(&l1_file, l1_config(&setup, &built.public_key))?;
         let l1_config = nameserver_l1::Config::load(&l1_file)?;
         let l1 = nameserver_l1::start(l1_config, shutdown.clone()).await?;
-        let l2 = start_l2(folder.path(), &built.public_key, shutdown).await?;
+        let l2_file = folder.path().join("nameserver-l2.toml");
+        std::fs::write(&l2_file, l2_config(&setup, &built.public_key))?;
+        let l2_config = nameserver_l2::Config::load(&l2_file)?;
+        let l2 = nameserver_l2::start(l2_config, shutdown).await?;
         Ok(Self {
             l1: *l1.dns.first().context("the first level listens nowhere")?,
             l2: *l2.dns.first().context("the second level listens nowhere")?,
@@ -122,10 +156,6 @@ impl Example {
     }
 }
 
-fn any_port() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
-
 /// The example's `world.toml` with its edges where nobody listens; the rest is untouched.
 fn world(folder: &Path) -> anyhow::Result<PathBuf> {
     let text = std::fs::read_to_string(repository("zones/world.toml"))?;
@@ -142,36 +172,27 @@ fn world(folder: &Path) -> anyhow::Result<PathBuf> {
 const L1_FILE: &str = "nameserver-l1.toml";
 
 /// Paths without a folder are beside the file.
-fn l1_config(public_key: &Path) -> String {
+fn l1_config(setup: &Setup, public_key: &Path) -> String {
+    let (zones, tables) = (&setup.l1_zones, &setup.l1_tables);
     format!(
-        "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\nworkers = 1\nzones = {zones:?}\n\
-         services = {services:?}\nreleases = \"releases\"\ntrusted_key = {public_key:?}\n\
-         state = \"l1.state\"\ntoken_keys = \"token-keys.toml\"\n",
-        zones = repository("zones"),
-        services = repository("zones/services.toml"),
+        "zones = {zones:?}\nstate = \"l1.state\"\n{}{tables}",
+        common_config(public_key)
     )
 }
 
-async fn start_l2(
-    folder: &Path,
-    public_key: &Path,
-    shutdown: Shutdown,
-) -> anyhow::Result<nameserver_l2::Running> {
-    let config = nameserver_l2::Config {
-        listen: vec![any_port()],
-        admin: any_port(),
-        workers: 1,
-        zones: vec![repository("zones/l2")],
-        services: repository("zones/services.toml"),
-        releases: folder.join("releases"),
-        trusted_key: public_key.to_owned(),
-        state: folder.join("l2.state"),
-        token_keys: folder.join("token-keys.toml"),
-        probe: nameserver_l2::config::Probe {
-            interval_ms: 100, // the edges are all down: that is known soon
-            ..Default::default()
-        },
-        ..nameserver_l2::Config::default()
-    };
-    nameserver_l2::start(config, shutdown).await
+fn l2_config(setup: &Setup, public_key: &Path) -> String {
+    let (zones, tables) = (&setup.l2_zones, &setup.l2_tables);
+    // The edges are all down: that is known soon.
+    format!(
+        "zones = [{zones:?}]\nstate = \"l2.state\"\n{}[probe]\ninterval_ms = 100\n{tables}",
+        common_config(public_key)
+    )
+}
+
+fn common_config(public_key: &Path) -> String {
+    let services = repository("zones/services.toml");
+    format!(
+        "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\nworkers = 1\nservices = {services:?}\n\
+         releases = \"releases\"\ntrusted_key = {public_key:?}\ntoken_keys = \"token-keys.toml\"\n"
+    )
 }

@@ -8,4 +8,5 @@ pub mod dig;
 pub mod example;
 pub mod random;
 pub mod tools;
+pub mod unbound;
 pub mod wire;
