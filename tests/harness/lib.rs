@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod cache;
 pub mod clients;
+pub mod daemon;
 pub mod dig;
 pub mod example;
 pub mod random;

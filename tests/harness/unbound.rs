@@ -2,13 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::dig::dig;
+use crate::{daemon, dig::dig};
 
 /// How long it may take to answer its first query, on a machine that has other things to do.
 const START: Duration = Duration::from_secs(60);
@@ -47,7 +47,9 @@ impl Unbound {
         let file = folder.path().join("unbound.conf");
         std::fs::write(&file, text)?;
         let log = std::fs::File::create(folder.path().join("log"))?;
-        let child = Command::new("unbound")
+        let program = daemon::find("unbound", "unbound").context("unbound is not there")?;
+        let child = program
+            .command()
             .args(["-d", "-c"])
             .arg(&file)
             .stdin(Stdio::null())

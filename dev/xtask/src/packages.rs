@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 /// Package and the file that shows it is installed. Tests use each as a user would: as an outside client.
 const NEEDED: &[(&str, &str)] = &[
     ("bind9-dnsutils", "/usr/bin/dig"),
+    ("curl", "/usr/bin/curl"),
     ("fstrm-bin", "/usr/bin/fstrm_capture"),
     ("knot-dnsutils", "/usr/bin/kdig"),
     ("ffmpeg", "/usr/bin/ffmpeg"),

@@ -10,4 +10,3 @@ pub mod resolver;
 pub mod routed;
 pub mod site;
 pub mod tap;
-pub mod tool;

@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use signpost_tests::daemon;
 use tempfile::TempDir;
 
-use crate::{exchange::Client, tool};
+use crate::exchange::Client;
 
 /// A zone and its file.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ impl Peer {
     /// When it does not come up, with what it wrote; and where it is missing though tools are required.
     pub fn start(kind: Kind, zones: &[ZoneFile]) -> Option<Self> {
         let (program, package) = kind.program();
-        let program = tool::find(program, package)?;
+        let program = daemon::find(program, package)?;
         let mut said = String::new();
         for _ in 0..TRIES {
             let mut peer = Self::launch(kind, &program, zones).expect("a server can be launched");
@@ -84,7 +85,7 @@ impl Peer {
         panic!("{kind:?} does not start:\n{said}");
     }
 
-    fn launch(kind: Kind, program: &tool::Tool, zones: &[ZoneFile]) -> io::Result<Self> {
+    fn launch(kind: Kind, program: &daemon::Tool, zones: &[ZoneFile]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let dns = free_port()?;
         let file = folder.path().join("server.conf");
@@ -135,7 +136,7 @@ impl Peer {
 impl Drop for Peer {
     /// Asks it to end, so that its own children end as well, and waits for it.
     fn drop(&mut self) {
-        tool::end(&mut self.child);
+        daemon::end(&mut self.child);
     }
 }
 

@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use signpost_tests::daemon;
 use tempfile::TempDir;
 
-use crate::{exchange::Client, peer::free_port, question::Question, tool};
+use crate::{exchange::Client, peer::free_port, question::Question};
 
 /// Which resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Resolver {
     /// When it does not come up, with what it wrote; and where it is missing though tools are required.
     pub fn start(kind: Kind, stubs: &[Stub<'_>]) -> Option<Self> {
         let (program, package) = kind.program();
-        let program = tool::find(program, package)?;
+        let program = daemon::find(program, package)?;
         let mut said = String::new();
         for _ in 0..TRIES {
             let mut resolver =
@@ -76,7 +77,7 @@ impl Resolver {
         panic!("{kind:?} does not start:\n{said}");
     }
 
-    fn launch(kind: Kind, program: &tool::Tool, stubs: &[Stub<'_>]) -> io::Result<Self> {
+    fn launch(kind: Kind, program: &daemon::Tool, stubs: &[Stub<'_>]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let dns = free_port()?;
         let mut command = program.command();
@@ -126,7 +127,7 @@ impl Resolver {
 
 impl Drop for Resolver {
     fn drop(&mut self) {
-        tool::end(&mut self.child);
+        daemon::end(&mut self.child);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use signpost_tests::{example::repository, tools};
+use crate::{example::repository, tools};
 
 /// Where `cargo xtask test` unpacks Debian packages, below the repository.
 const UNPACKED: &str = "target/peers/root";
