@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -157,7 +158,8 @@ impl Starting {
         });
     }
 
-    /// Calls `step` for ever, at the pace at which files are watched, on a thread that may block.
+    /// Calls `step` for ever, at the pace at which files are watched, on a thread that may block. If it panics, it is
+    /// called again: one bad file must not end a server that answers from the last good one, nor keep it from starting.
     pub fn poll(&mut self, name: &'static str, mut step: impl FnMut() + Send + 'static) {
         let ending = self.ending();
         self.task(name, async move {
@@ -167,7 +169,9 @@ impl Starting {
                     () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
                 step = spawn_blocking(move || {
-                    step();
+                    if catch_unwind(AssertUnwindSafe(&mut step)).is_err() {
+                        tracing::error!("{name}: a panic; what is in force goes on");
+                    }
                     step
                 })
                 .await?;

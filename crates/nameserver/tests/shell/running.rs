@@ -75,11 +75,25 @@ async fn a_part_that_fails_takes_the_server_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_while_following_files_takes_the_server_with_it() {
+async fn a_panic_while_following_files_leaves_the_server_answering_and_following() {
     let (trigger, shutdown) = shutdown::channel();
-    let (mut server, _, _) = start(two_addresses(), shutdown);
-    server.poll("following the files", || panic!("as it was meant to"));
-    check_ends(server, &trigger, "following the files").await;
+    let (mut server, door, _) = start(two_addresses(), shutdown);
+    door.serve(zones("192.0.2.2"), Arc::new(ZonesOnly));
+    let (polled, told) = tokio::sync::oneshot::channel();
+    let (mut polls, mut polled) = (0, Some(polled));
+    server.poll("following the files", move || {
+        polls += 1;
+        if polls == 2 {
+            let _ = polled.take().map(|polled| polled.send(()));
+        }
+        panic!("as it was meant to");
+    });
+    let running = open(server);
+    told.await.unwrap();
+    let address = running.dns[0];
+    assert_eq!(blocking(move || over_udp(address)).await, "192.0.2.2");
+    trigger.fire();
+    running.wait().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
