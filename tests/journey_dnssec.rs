@@ -33,8 +33,9 @@ const STREAM: &str = "$ORIGIN stream.example.\n$TTL 1\n@ SOA ns1 hostmaster 1 1h
     away CNAME nothing\nrenamed DNAME deep\nplain NS ns.plain\nns.plain A 192.0.2.55\n";
 const EDGE: &str = "$ORIGIN edge.stream.example.\n$TTL 1\n@ SOA ns1 hostmaster 1 1h 15m 2w 1\n@ NS ns1\nns1 A 192.0.2.54\n";
 const PLAIN: &str = "$ORIGIN plain.stream.example.\n$TTL 1\n@ SOA ns h 1 1 1 1 1\n@ NS ns\nns A 192.0.2.55\nwww A 192.0.2.5\n";
-/// A roll takes seconds.
-const POLICY: &str = "[dnssec.policy]\ndnskey_ttl = 1\nttl_max = 2\npropagation = 1\nparent_ttl = 1\nparent_propagation = 1\n";
+/// A roll takes seconds. Propagation covers a look at the files, our clock and the resolver's, both in whole seconds,
+/// and that Unbound keeps a record through the whole second in which its TTL ends: three in all.
+const POLICY: &str = "[dnssec.policy]\ndnskey_ttl = 1\nttl_max = 2\npropagation = 3\nparent_ttl = 1\nparent_propagation = 3\n";
 
 /// The zones signed, both levels serving them, and the anchor of the parent.
 struct Signed {
