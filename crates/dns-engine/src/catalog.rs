@@ -76,11 +76,11 @@ impl Catalog {
         }
         let list = below(b"\x05zones", zone.origin());
         let mut catalog = Self::default();
-        for owner in zone.ordered() {
-            let (Some(node), true) = (zone.exact(owner), name::parent(owner) == Some(&list)) else {
+        for (owner, node) in zone.ordered() {
+            if name::parent(owner) != Some(&list) {
                 continue;
-            };
-            let Some(member) = one_name(node).map_err(|()| Broken::TwoMembers(owner.clone()))?
+            }
+            let Some(member) = one_name(node).map_err(|()| Broken::TwoMembers(owner.into()))?
             else {
                 continue;
             };

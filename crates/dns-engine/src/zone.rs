@@ -4,28 +4,40 @@
 //! Every empty non-terminal has a node of its own, so "does this name exist" is one probe; each node
 //! knows whether a delegation covers it, so an exact hit needs no second one.
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-use crate::hash::NameMap;
 use crate::name;
+use crate::names::Names;
 use crate::negative::NegativeSoa;
-use crate::rrset::{Record, RrSet};
+use crate::rrset::{Octets, RrSet};
 use crate::rtype;
 
+mod build;
+
+pub(crate) use build::Entry;
+
 /// A name of a zone with its records; without any it is an empty non-terminal.
-#[derive(Debug, Default)]
 pub struct Node {
-    /// The owner in the case it was written; empty for an empty non-terminal.
-    owner: Box<[u8]>,
-    rrsets: Vec<RrSet>,
+    shelf: Arc<Shelf>,
+    owner_at: u32,
+    sets_at: u32,
+    set_count: u16,
+    owner_length: u8,
     cut: Cut,
 }
 
+/// What the nodes of a zone share, so that a million of them are few allocations.
+struct Shelf {
+    /// Owners in the case they were written, and data.
+    octets: Arc<Octets>,
+    sets: Box<[RrSet]>,
+}
+
 /// Where a node lies with respect to delegations.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
     /// The zone itself speaks for it.
-    #[default]
     None,
     /// The delegation point.
     At,
@@ -35,14 +47,18 @@ enum Cut {
 }
 
 impl Node {
-    /// The owner name in the case it was written.
+    /// The owner name in the case it was written; empty for an empty non-terminal.
     pub fn owner(&self) -> &[u8] {
-        &self.owner
+        let start = self.owner_at as usize;
+        let range = start..start + usize::from(self.owner_length);
+        self.shelf.octets.0.get(range).unwrap_or_default()
     }
 
     /// All RRsets of the name.
     pub fn rrsets(&self) -> &[RrSet] {
-        &self.rrsets
+        let start = self.sets_at as usize;
+        let range = start..start + usize::from(self.set_count);
+        self.shelf.sets.get(range).unwrap_or_default()
     }
 
     /// True for what lies at or below a delegation: the zone does not speak for it, but for NS and DS at the cut.
@@ -57,20 +73,35 @@ impl Node {
 
     /// The RRset of one type.
     pub fn rrset(&self, rtype: u16) -> Option<&RrSet> {
-        self.rrsets.iter().find(|set| set.rtype == rtype)
+        self.rrsets().iter().find(|set| set.rtype == rtype)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owner = name::Text(self.owner());
+        write!(f, "{owner} {:?} {:?}", self.cut, self.rrsets())
     }
 }
 
 /// One zone, frozen.
-#[derive(Debug)]
 pub struct Zone {
     origin: Box<[u8]>,
-    nodes: NameMap<Node>,
+    names: Arc<Names>,
+    /// By the number of their names.
+    nodes: Box<[Node]>,
     soa: RrSet,
     negative_ttl: u32,
     negative_soa: NegativeSoa,
-    /// The owners in canonical order, made when first asked for.
-    ordered: OnceLock<Box<[Box<[u8]>]>>,
+    /// The numbers of owners in canonical order, made when first asked for.
+    ordered: OnceLock<Box<[u32]>>,
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (origin, nodes) = (name::Text(&self.origin), self.nodes.len());
+        write!(f, "Zone({origin} with {nodes} names)")
+    }
 }
 
 /// What a zone knows about a name.
@@ -86,50 +117,6 @@ pub(crate) enum Found<'z> {
 }
 
 impl Zone {
-    /// Freezes checked records; `None` if there is no SOA at `origin`.
-    pub(crate) fn build(origin: &[u8], records: Vec<Record>) -> Option<Self> {
-        let origin: Box<[u8]> = name::lowered(origin).into();
-        let mut owners = NameMap::<Vec<Record>>::default();
-        for record in records {
-            owners
-                .entry(name::lowered(&record.owner).into())
-                .or_default()
-                .push(record);
-        }
-        let mut nodes = NameMap::<Node>::default();
-        for (key, mut records) in owners {
-            add_ancestors(&mut nodes, &key, &origin);
-            // Stable: within a type the order of the file stays.
-            records.sort_by_key(|record| record.rtype);
-            let node = nodes.entry(key).or_default();
-            let sets = records.chunk_by(|one, next| one.rtype == next.rtype);
-            node.rrsets = sets.filter_map(RrSet::gather).collect();
-            node.owner = records
-                .into_iter()
-                .next()
-                .map(|first| first.owner.into())
-                .unwrap_or_default();
-        }
-        mark_delegations(&mut nodes, &origin);
-        let soa = nodes.get(&origin)?.rrset(rtype::SOA)?.clone();
-        let minimum = soa
-            .rdatas()
-            .next()?
-            .last_chunk::<4>()
-            .copied()
-            .map(u32::from_be_bytes)?;
-        let negative_ttl = minimum.min(soa.ttl);
-        let negative_soa = NegativeSoa::compose(&origin, &soa, negative_ttl)?;
-        Some(Self {
-            origin,
-            nodes,
-            soa,
-            negative_ttl,
-            negative_soa,
-            ordered: OnceLock::new(),
-        })
-    }
-
     /// The lower-cased wire name of the zone.
     pub fn origin(&self) -> &[u8] {
         &self.origin
@@ -162,12 +149,12 @@ impl Zone {
 
     /// The RRset at exactly this lower-cased wire name, glue included.
     pub fn rrset(&self, owner: &[u8], rtype: u16) -> Option<&RrSet> {
-        self.nodes.get(owner)?.rrset(rtype)
+        self.exact(owner)?.rrset(rtype)
     }
 
     /// Every name of the zone with its records, in no order; empty non-terminals left out.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(|node| !node.rrsets.is_empty())
+        self.nodes.iter().filter(|node| node.set_count > 0)
     }
 
     /// Every name with records that is not below a delegation, in no order.
@@ -177,44 +164,53 @@ impl Zone {
 
     /// The zone's name in the case it was written.
     pub(crate) fn shown_origin(&self) -> &[u8] {
-        self.nodes
-            .get(&self.origin)
-            .map_or(&self.origin, Node::owner)
+        self.exact(&self.origin).map_or(&self.origin, Node::owner)
     }
 
-    /// The lower-cased owners of all records, the zone's name first, in canonical order (RFC 4034 §6.1).
-    pub(crate) fn ordered(&self) -> &[Box<[u8]>] {
+    /// The lower-cased owners of all records with their nodes, the zone's own first, in canonical order
+    /// (RFC 4034 §6.1).
+    pub(crate) fn ordered(&self) -> impl ExactSizeIterator<Item = (&[u8], &Node)> {
+        let numbers = self.in_order().iter();
+        numbers.map(|number| (self.names.name(*number), &self.nodes[*number as usize]))
+    }
+
+    /// The node at a place of that order.
+    pub(crate) fn ordered_at(&self, place: usize) -> Option<&Node> {
+        let number = self.in_order().get(place)?;
+        self.nodes.get(*number as usize)
+    }
+
+    fn in_order(&self) -> &[u32] {
         self.ordered.get_or_init(|| {
-            let nodes = self
-                .nodes
-                .iter()
-                .filter(|(_, node)| !node.rrsets.is_empty());
-            let mut owners: Vec<Box<[u8]>> = nodes.map(|(owner, _)| owner.clone()).collect();
-            owners.sort_by_cached_key(|owner| name::sort_key(owner));
-            owners.into()
+            let nodes = self.nodes.iter().enumerate();
+            let owners = nodes.filter(|(_, node)| node.set_count > 0);
+            let mut numbers: Vec<u32> = owners.map(|(number, _)| number as u32).collect();
+            numbers.sort_by_cached_key(|number| name::sort_key(self.names.name(*number)));
+            numbers.into()
         })
     }
 
     /// Octets of all owners and data: about what a transfer of the zone weighs.
     pub(crate) fn octets(&self) -> usize {
         let weigh = |node: &Node| -> usize {
-            let sets = node.rrsets.iter();
-            sets.map(|set| node.owner.len() + set.octets()).sum()
+            let sets = node.rrsets().iter();
+            sets.map(|set| usize::from(node.owner_length) + set.octets())
+                .sum()
         };
-        self.nodes.values().map(weigh).sum()
+        self.nodes.iter().map(weigh).sum()
     }
 
     /// The owner of the delegation at or above `name` (lower-cased), if one covers it.
     pub fn delegation(&self, name: &[u8]) -> Option<&[u8]> {
         match self.find(name) {
-            Found::Delegated(node) => Some(&node.owner),
+            Found::Delegated(node) => Some(node.owner()),
             _ => None,
         }
     }
 
     /// The node at exactly this name, glue and hidden data included.
     pub(crate) fn exact(&self, name: &[u8]) -> Option<&Node> {
-        self.nodes.get(name)
+        self.nodes.get(self.names.find(name)? as usize)
     }
 
     /// The node at exactly this name if the zone itself speaks for it.
@@ -224,7 +220,7 @@ impl Zone {
 
     /// Looks up a lower-cased name at or below the origin.
     pub(crate) fn find(&self, name: &[u8]) -> Found<'_> {
-        match self.nodes.get(name) {
+        match self.exact(name) {
             Some(node) if node.cut == Cut::None => Found::Node(node),
             Some(node) if node.cut == Cut::At => Found::Delegated(node),
             _ => self.find_from_above(name),
@@ -239,7 +235,7 @@ impl Zone {
             name.len().saturating_sub(self.origin.len()),
             &mut starts,
         );
-        let Some(mut node) = self.nodes.get(&self.origin) else {
+        let Some(mut node) = self.exact(&self.origin) else {
             return Found::Missing;
         };
         let mut encloser = &self.origin[..];
@@ -248,7 +244,7 @@ impl Zone {
                 return Found::Renamed(node, set);
             }
             let suffix = name.get(usize::from(start)..).unwrap_or(name::ROOT);
-            match self.nodes.get(suffix) {
+            match self.exact(suffix) {
                 Some(cut) if cut.cut == Cut::At => return Found::Delegated(cut),
                 Some(below) => (node, encloser) = (below, suffix),
                 None => return self.wildcard(encloser),
@@ -265,44 +261,18 @@ impl Zone {
         };
         place.copy_from_slice(encloser);
         source[..2].copy_from_slice(b"\x01*");
-        self.nodes
-            .get(&source[..2 + encloser.len()])
+        self.exact(&source[..2 + encloser.len()])
             .map_or(Found::Missing, Found::Node)
     }
 }
 
-/// Gives every name between `owner` and the origin a node.
-fn add_ancestors(nodes: &mut NameMap<Node>, owner: &[u8], origin: &[u8]) {
-    for ancestor in name::suffixes(owner).skip(1) {
-        if ancestor.len() < origin.len() || nodes.contains_key(ancestor) {
-            return;
-        }
-        nodes.insert(ancestor.into(), Node::default());
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Marks delegation points, and everything below them and below DNAME records.
-fn mark_delegations(nodes: &mut NameMap<Node>, origin: &[u8]) {
-    for (owner, node) in nodes.iter_mut() {
-        if node.rrset(rtype::NS).is_some() && **owner != *origin {
-            node.cut = Cut::At;
-        }
-    }
-    let covered = |owner: &[u8]| {
-        let ancestors = name::suffixes(owner).skip(1);
-        let hides = |node: &Node| node.cut == Cut::At || node.rrset(rtype::DNAME).is_some();
-        ancestors
-            .take_while(|ancestor| ancestor.len() >= origin.len())
-            .any(|ancestor| nodes.get(ancestor).is_some_and(hides))
-    };
-    let hidden: Vec<Box<[u8]>> = nodes
-        .keys()
-        .filter(|owner| covered(owner))
-        .cloned()
-        .collect();
-    for owner in hidden {
-        if let Some(node) = nodes.get_mut(&owner) {
-            node.cut = Cut::Below;
-        }
+    #[test]
+    fn a_name_and_a_set_of_records_take_few_octets() {
+        // A million more octets each would be felt (`examples/load.rs`).
+        assert!(size_of::<Node>() <= 24 && size_of::<RrSet>() <= 24);
     }
 }

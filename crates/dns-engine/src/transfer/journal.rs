@@ -139,17 +139,13 @@ impl Step {
             added: Vec::new(),
             octets: 0,
         };
-        for owner in old.ordered() {
-            if let Some(node) = old.exact(owner) {
-                let gone = missing_in(node, new.exact(owner));
-                step.removed.extend(changes(node, gone));
-            }
+        for (owner, node) in old.ordered() {
+            let gone = missing_in(node, new.exact(owner));
+            step.removed.extend(changes(node, gone));
         }
-        for owner in new.ordered() {
-            if let Some(node) = new.exact(owner) {
-                let come = missing_in(node, old.exact(owner));
-                step.added.extend(changes(node, come));
-            }
+        for (owner, node) in new.ordered() {
+            let come = missing_in(node, old.exact(owner));
+            step.added.extend(changes(node, come));
         }
         let all = step.removed.iter().chain(&step.added);
         step.octets = all

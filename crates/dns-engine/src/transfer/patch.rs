@@ -80,10 +80,9 @@ impl Patch {
     pub(super) fn into_records(self) -> Vec<Record> {
         let Self { base, mut drafts } = self;
         let mut records = Vec::new();
-        for owner in base.ordered() {
-            let draft = drafts.remove(owner);
-            let draft = draft.or_else(|| base.exact(owner).map(Draft::of));
-            records.extend(draft.into_iter().flat_map(Draft::into_records));
+        for (owner, node) in base.ordered() {
+            let draft = drafts.remove(owner).unwrap_or_else(|| Draft::of(node));
+            records.extend(draft.into_records());
         }
         let new = drafts.into_values();
         records.extend(new.flat_map(Draft::into_records));

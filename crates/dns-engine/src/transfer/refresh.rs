@@ -253,17 +253,12 @@ mod tests {
             let numbers = [1, refresh, retry, expire, 60]
                 .map(u32::to_be_bytes)
                 .concat();
-            let record = crate::rrset::Record {
-                owner: vec![0],
-                rtype: crate::rtype::SOA,
-                ttl: 60,
-                data: [&[0, 0][..], &numbers].concat(),
-            };
+            let data = [&[0, 0][..], &numbers].concat();
             let Timers {
                 refresh,
                 retry,
                 expire,
-            } = Timers::of(&RrSet::gather(&[record]).unwrap());
+            } = Timers::of(&RrSet::new(crate::rtype::SOA, 60, [data]).unwrap());
             (refresh, retry, expire)
         };
         assert_eq!(timers(3_600, 600, 86_400), (3_600, 600, 86_400));

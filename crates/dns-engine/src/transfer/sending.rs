@@ -208,10 +208,7 @@ impl Sending {
         }
         match &self.content {
             Content::Soa => None,
-            Content::Whole => {
-                let owner = self.zone.ordered().get(number - 1)?;
-                self.zone.exact(owner).map(Part::Node)
-            }
+            Content::Whole => self.zone.ordered_at(number - 1).map(Part::Node),
             Content::Steps(steps) => {
                 let step = steps.get((number - 1) / 4)?;
                 Some(match (number - 1) % 4 {

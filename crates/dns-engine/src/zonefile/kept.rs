@@ -34,7 +34,7 @@ impl fmt::Display for KeptText<'_> {
         for data in zone.soa().rdatas() {
             line(zone.shown_origin(), rtype::SOA, zone.soa().ttl, data)?;
         }
-        for node in zone.ordered().iter().filter_map(|owner| zone.exact(owner)) {
+        for (_, node) in zone.ordered() {
             let sets = node.rrsets().iter().filter(|set| set.rtype != rtype::SOA);
             for (set, data) in sets.flat_map(|set| set.rdatas().map(move |data| (set, data))) {
                 line(node.owner(), set.rtype, set.ttl, data)?;

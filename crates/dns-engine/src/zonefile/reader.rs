@@ -69,6 +69,7 @@ impl<'t, 'o> Reader<'t, 'o> {
                 .faults
                 .error(place, "the file is larger than 4 GiB", hint);
         }
+        self.records.reserve(text);
         let mut lexer = Lexer::new(text, source);
         let mut entry = Entry::default();
         while lexer.read(&mut entry) {

@@ -17,11 +17,6 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// Where the octets of its owner are: the same for lines that share them.
-    pub(super) fn owner_at(&self) -> u32 {
-        self.owner.at
-    }
-
     /// Where its owner stands, or its line begins.
     pub(super) fn owner_place(&self) -> Place {
         Place {
@@ -64,6 +59,13 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// Makes room for the records of a text, at a guess: growing step by step would take twice as much for a while.
+    pub(super) fn reserve(&mut self, text: &str) {
+        let lines = text.bytes().filter(|octet| *octet == b'\n').count();
+        self.items.reserve(lines);
+        self.octets.reserve(text.len());
+    }
+
     /// Takes what `read` appends as an owner. One that is the same as `before` is not kept twice.
     pub(super) fn owner(
         &mut self,

@@ -9,10 +9,9 @@ use crate::rtype;
 /// Longer negative answers outlive most mistakes (RFC 2308 §5).
 const NEGATIVE_SECONDS_MAX: u32 = 86_400;
 
-pub(super) fn check(apex: &[u8], owners: &Owners<'_>, faults: &mut Faults) {
-    let own = owners.find(apex);
-    let items = own.as_ref().map_or(&[][..], |own| own.items);
-    let mut soas = items.iter().filter(|item| item.rtype == rtype::SOA);
+pub(super) fn check(owners: Owners<'_>, faults: &mut Faults) {
+    let (apex, mut items) = (owners.apex, owners.at_apex());
+    let mut soas = owners.at_apex().filter(|item| item.rtype == rtype::SOA);
     match soas.next() {
         Some(soa) => check_timers(soa, owners.records.data(soa), faults),
         None => {
@@ -25,12 +24,12 @@ pub(super) fn check(apex: &[u8], owners: &Owners<'_>, faults: &mut Faults) {
         let hint = "a zone has exactly one: remove the other";
         faults.error(extra.place(), "a second SOA record", hint);
     }
-    if !items.iter().any(|item| item.rtype == rtype::NS) {
-        let place = items.first().map_or(Place::START, Item::owner_place);
+    if !owners.at_apex().any(|item| item.rtype == rtype::NS) {
+        let place = items.next().map_or(Place::START, Item::owner_place);
         let message = format!("the zone {} has no NS record of its own", Text(apex));
         faults.error(place, message, "write `@ NS ns1`, one line a name server");
     }
-    for item in items.iter().filter(|item| item.rtype == rtype::DS) {
+    for item in owners.at_apex().filter(|item| item.rtype == rtype::DS) {
         let message = "a DS record at the zone's own name";
         let hint = "it belongs to the zone above, at the delegation (RFC 4035 §2.4)";
         faults.error(item.place(), message, hint);

@@ -5,7 +5,6 @@ use ring::digest::{Algorithm, Context, SHA384, SHA512};
 use super::super::place::Faults;
 use super::super::records::Item;
 use super::owners::Owners;
-use crate::name;
 use crate::rdata;
 use crate::rrset::RrSet;
 use crate::rtype;
@@ -15,13 +14,9 @@ use crate::zone::Zone;
 const SIMPLE: u8 = 1;
 
 /// Reports digests that do not match, unless another one does: one is enough (RFC 8976 §4).
-pub(super) fn check(zone: &Zone, owners: &Owners<'_>, faults: &mut Faults) {
-    let own = owners.find(zone.origin());
-    let items = own.as_ref().map_or(&[][..], |own| own.items);
-    let items = items.iter().filter(|item| item.rtype == rtype::ZONEMD);
-    let Some(serial) = zone.soa().rdatas().next().and_then(serial_of) else {
-        return;
-    };
+pub(super) fn check(zone: &Zone, owners: Owners<'_>, faults: &mut Faults) {
+    let items = owners.at_apex().filter(|item| item.rtype == rtype::ZONEMD);
+    let serial = zone.serial();
     let (mut wrong, mut right) = (Vec::new(), false);
     for item in items {
         let data = owners.records.data(item);
@@ -32,7 +27,7 @@ pub(super) fn check(zone: &Zone, owners: &Owners<'_>, faults: &mut Faults) {
         if of != serial {
             let message = format!("the digest is of serial {of}, the zone has serial {serial}");
             wrong.push((item, message));
-        } else if digest_of(zone, owners, algorithm) == digest {
+        } else if digest_of(zone, algorithm) == digest {
             right = true;
         } else {
             wrong.push((item, "the digest does not match the zone".to_owned()));
@@ -64,31 +59,13 @@ fn read(data: &[u8]) -> Option<(u32, &'static Algorithm, &[u8])> {
     Some((u32::from_be_bytes([s0, s1, s2, s3]), algorithm, digest))
 }
 
-fn serial_of(soa: &[u8]) -> Option<u32> {
-    let (_, numbers) = soa.split_last_chunk::<20>()?;
-    let (serial, _) = numbers.split_first_chunk::<4>()?;
-    Some(u32::from_be_bytes(*serial))
-}
-
 /// The digest over all records in canonical form and order but the zone's own ZONEMD records (RFC 8976 §3.3).
-fn digest_of(zone: &Zone, owners: &Owners<'_>, algorithm: &'static Algorithm) -> Vec<u8> {
-    let labels_from_root = |name| {
-        let mut labels: Vec<&[u8]> = name::labels(name).collect();
-        labels.reverse();
-        labels
-    };
-    let mut names: Vec<_> = owners
-        .iter()
-        .map(|owner| (labels_from_root(owner.name), owner.name))
-        .collect();
-    names.sort_unstable();
+fn digest_of(zone: &Zone, algorithm: &'static Algorithm) -> Vec<u8> {
     let mut context = Context::new(algorithm);
-    for (_, name) in names {
-        let sets = zone.exact(name).map_or(&[][..], |node| node.rrsets());
-        for set in sets {
-            if set.rtype != rtype::ZONEMD || name != zone.origin() {
-                add(name, set, &mut context);
-            }
+    for (name, node) in zone.ordered() {
+        let sets = node.rrsets().iter();
+        for set in sets.filter(|set| set.rtype != rtype::ZONEMD || name != zone.origin()) {
+            add(name, set, &mut context);
         }
     }
     context.finish().as_ref().to_vec()

@@ -9,10 +9,10 @@ mod targets;
 
 use super::place::{Faults, Place};
 use super::records::Records;
+use crate::gather::{Gathered, Has};
 use crate::name::{self, Text};
-use crate::rrset::Record;
 use crate::rtype;
-use crate::zone::Zone;
+use crate::zone::{Entry, Zone};
 use owners::Owners;
 
 /// Reports everything that is wrong with the zone as a whole, and builds it as far as it goes; `None` without a SOA
@@ -31,26 +31,43 @@ pub(super) fn zone(
         faults.error(Place::START, message, hint);
         return None;
     };
-    let owners = Owners::gather(records, &apex, faults);
-    apex::check(&apex, &owners, faults);
-    sets::check(&apex, &owners, faults);
-    let zone = build(&apex, &owners)?;
-    targets::check(&zone, &owners, faults);
-    digest::check(&zone, &owners, faults);
+    let entry = |place: u32| {
+        let item = &records.items[place as usize];
+        Entry {
+            owner: records.owner_of(item),
+            rtype: item.rtype,
+            ttl: item.ttl,
+            data: records.data(item),
+        }
+    };
+    let gathered = Gathered::of(&apex, records.items.len(), |place| {
+        let entry = entry(place);
+        (entry.owner, entry.rtype)
+    })?;
+    check_outside(&apex, records, &gathered, faults);
+    let own = gathered.names.find(&apex);
+    let owners = Owners {
+        apex: &apex,
+        records,
+        gathered: &gathered,
+        apex_is_renamed: own.is_some_and(|own| gathered.has(own).any(Has::DNAME)),
+    };
+    apex::check(owners, faults);
+    sets::check(owners, faults);
+    let zone = Zone::freeze(&apex, &gathered, entry)?;
+    targets::check(&zone, owners, faults);
+    digest::check(&zone, owners, faults);
     Some(zone)
 }
 
-fn build(apex: &[u8], owners: &Owners<'_>) -> Option<Zone> {
-    let records = owners
-        .iter()
-        .flat_map(|owner| owner.items)
-        .map(|item| Record {
-            owner: owners.records.owner_of(item).to_vec(),
-            rtype: item.rtype,
-            ttl: item.ttl,
-            data: owners.records.data(item).to_vec(),
-        });
-    Zone::build(apex, records.collect())
+fn check_outside(apex: &[u8], records: &Records, gathered: &Gathered, faults: &mut Faults) {
+    let outside = gathered.outside.iter();
+    for item in outside.filter_map(|place| records.items.get(*place as usize)) {
+        let (owner, apex) = (Text(records.owner_of(item)), Text(apex));
+        let message = format!("{owner} is outside the zone {apex}");
+        let hint = "a name without a final dot is completed by $ORIGIN; move others to their zone";
+        faults.error(item.owner_place(), message, hint);
+    }
 }
 
 /// A name that ends with the zone's name twice: most likely its final dot was forgotten.

@@ -3,7 +3,8 @@
 use super::super::place::Faults;
 use super::super::records::Item;
 use super::check_final_dot;
-use super::owners::{Has, Owner, Owners};
+use super::owners::{Owner, Owners};
+use crate::gather::Has;
 use crate::name::{self, Text};
 use crate::request::HEADER;
 use crate::rrset::repetitions;
@@ -16,34 +17,33 @@ const ANSWER_FRAME: usize = HEADER + 4 + 11;
 /// Octets of a record beside its data, the owner as a pointer.
 const RECORD_FRAME: usize = 12;
 
-pub(super) fn check(apex: &[u8], owners: &Owners<'_>, faults: &mut Faults) {
+pub(super) fn check(owners: Owners<'_>, faults: &mut Faults) {
     for owner in owners.iter() {
         let mut checks = Checks {
-            apex,
+            apex: owners.apex,
             owners,
-            owner: &owner,
+            owner,
             faults,
         };
         checks.name();
         checks.alone();
-        let sets = owner.items.chunk_by(|one, next| one.rtype == next.rtype);
-        for set in sets {
+        for set in owner.sets() {
             checks.set(set);
         }
         checks.position();
     }
 }
 
-struct Checks<'a, 'r> {
-    apex: &'a [u8],
-    owners: &'a Owners<'r>,
-    owner: &'a Owner<'a>,
-    faults: &'a mut Faults,
+struct Checks<'r, 'f> {
+    apex: &'r [u8],
+    owners: Owners<'r>,
+    owner: Owner<'r>,
+    faults: &'f mut Faults,
 }
 
-impl Checks<'_, '_> {
-    fn first(&self, rtype: u16) -> Option<&Item> {
-        self.owner.items.iter().find(|item| item.rtype == rtype)
+impl<'r> Checks<'r, '_> {
+    fn first(&self, rtype: u16) -> Option<&'r Item> {
+        self.owner.items().find(|item| item.rtype == rtype)
     }
 
     fn is_apex(&self) -> bool {
@@ -52,7 +52,7 @@ impl Checks<'_, '_> {
 
     /// The owner's own labels.
     fn name(&mut self) {
-        let Some(first) = self.owner.items.first() else {
+        let Some(first) = self.owner.items().next() else {
             return;
         };
         let name = self.owner.name;
@@ -100,23 +100,24 @@ impl Checks<'_, '_> {
     }
 
     /// The records of one type.
-    fn set(&mut self, set: &[Item]) {
-        let Some(first) = set.first() else { return };
+    fn set(&mut self, set: impl Iterator<Item = &'r Item> + Clone) {
+        let mut rest = set.clone();
+        let Some(first) = rest.next() else { return };
         let rtype = first.rtype;
         self.types(first);
-        if let Some(other) = set.iter().find(|item| item.ttl != first.ttl) {
+        if let Some(other) = rest.clone().find(|item| item.ttl != first.ttl) {
             let rtype = rtype::text(rtype);
             let message = format!("{rtype} records of one name differ in TTL");
             let hint = "the lowest is used: give them the same one (RFC 2181 §5.2)";
             self.faults.warning(other.place(), message, hint);
         }
-        if set.len() == 1 {
+        if rest.next().is_none() {
             return;
         }
         let records = self.owners.records;
-        let datas = set.iter().map(|item| records.data(item));
+        let datas = set.clone().map(|item| records.data(item));
         let mut different = 0;
-        for (item, repeated) in set.iter().zip(repetitions(rtype, datas)) {
+        for (item, repeated) in set.clone().zip(repetitions(rtype, datas)) {
             different += usize::from(!repeated);
             let single = matches!(rtype, rtype::CNAME | rtype::DNAME);
             if repeated && rtype != rtype::SOA {
@@ -130,7 +131,6 @@ impl Checks<'_, '_> {
             }
         }
         let octets: usize = set
-            .iter()
             .map(|item| RECORD_FRAME + records.data(item).len())
             .sum();
         if ANSWER_FRAME + self.owner.name.len() + octets > MESSAGE_MAX {
@@ -169,19 +169,18 @@ impl Checks<'_, '_> {
 
     /// What may stand below delegations and renamed names.
     fn position(&mut self) {
-        let (apex, owners) = (self.apex, self.owners);
-        if !owners.has.any(Has::NS) && !owners.has.any(Has::DNAME) {
+        let (apex, records, gathered) = (self.apex, self.owners.records, self.owners.gathered);
+        let above = |which: Has| {
+            let wanted = |above| gathered.has(above).any(which);
+            let found = gathered.above(self.owner.number, apex, wanted)?;
+            Some(gathered.names.name(found))
+        };
+        if !gathered.below.any(Has::NS.and(Has::DNAME)) && !self.owners.apex_is_renamed {
             return;
         }
-        let above = |which: Has| {
-            name::suffixes(self.owner.name)
-                .skip(1)
-                .take_while(|name| name.len() >= apex.len())
-                .find(|name| owners.find(name).is_some_and(|above| above.has.any(which)))
-        };
         if let Some(renamed) = above(Has::DNAME) {
-            for item in self.owner.items {
-                let owner = Text(owners.records.owner_of(item));
+            for item in self.owner.items() {
+                let owner = Text(records.owner_of(item));
                 let message = format!("{owner} is hidden by the DNAME record above it");
                 let hint = format!("nothing may stand below {} (RFC 6672 §2.4)", Text(renamed));
                 self.faults.error(item.owner_place(), message, hint);
@@ -190,14 +189,12 @@ impl Checks<'_, '_> {
         let Some(cut) = above(Has::NS).filter(|cut| *cut != apex) else {
             return;
         };
-        for item in self.owner.items {
-            if !matches!(item.rtype, rtype::A | rtype::AAAA) {
-                let owner = Text(owners.records.owner_of(item));
-                let message = format!("{owner} belongs to the delegated zone {}", Text(cut));
-                let hint =
-                    "it is never served: below a delegation stand addresses of its name servers";
-                self.faults.warning(item.owner_place(), message, hint);
-            }
+        let hidden = self.owner.items();
+        for item in hidden.filter(|item| !matches!(item.rtype, rtype::A | rtype::AAAA)) {
+            let owner = Text(records.owner_of(item));
+            let message = format!("{owner} belongs to the delegated zone {}", Text(cut));
+            let hint = "it is never served: below a delegation stand addresses of its name servers";
+            self.faults.warning(item.owner_place(), message, hint);
         }
     }
 }

@@ -14,9 +14,9 @@ use crate::zone::{Found, Node, Zone};
 /// Steps after which a chain of aliases that has not come back is only called long.
 const WALK_MAX: usize = 16;
 
-pub(super) fn check(zone: &Zone, owners: &Owners<'_>, faults: &mut Faults) {
+pub(super) fn check(zone: &Zone, owners: Owners<'_>, faults: &mut Faults) {
     for owner in owners.iter() {
-        for item in owner.items {
+        for item in owner.items() {
             let data = owners.records.data(item);
             let Some(target) = target(item.rtype, data) else {
                 continue;
