@@ -11,7 +11,7 @@ use nameserver::{
     Settings,
     dnssec::Dnssec,
     dnstap::Dnstap,
-    settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, UdpPayload},
+    settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload},
 };
 use serde::Deserialize;
 use service::config::ConfigError;
@@ -30,6 +30,8 @@ pub struct Config {
     pub udp_payload: UdpPayload,
     /// Caps and deadlines of connections.
     pub tcp: Tcp,
+    /// TLS, HTTPS and QUIC, and the certificate for them.
+    pub tls: Tls,
     /// Balancers in front of the server.
     pub proxy: Proxy,
     /// Proof that a client's address is not forged.
@@ -69,6 +71,7 @@ impl Default for Config {
             workers: 0,
             udp_payload: UdpPayload::default(),
             tcp: Tcp::default(),
+            tls: Tls::default(),
             proxy: Proxy::default(),
             cookies: Cookies::default(),
             rate_limit: RateLimit::default(),
@@ -105,6 +108,7 @@ impl Config {
             workers: self.workers,
             udp_payload: self.udp_payload,
             tcp: self.tcp,
+            tls: self.tls.clone(),
             proxy: self.proxy.clone(),
             cookies: self.cookies.clone(),
             rate_limit: self.rate_limit.clone(),
@@ -124,6 +128,7 @@ impl Config {
         ];
         let files = files.into_iter().chain(&mut self.zones);
         for path in files.chain(settings::paths(
+            &mut self.tls,
             &mut self.cookies,
             &mut self.dnssec,
             &mut self.dnstap,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nameserver::Settings;
 use nameserver::dnssec::Dnssec;
 use nameserver::dnstap::Dnstap;
-use nameserver::settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, UdpPayload};
+use nameserver::settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload};
 use serde::Deserialize;
 use service::config::ConfigError;
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub udp_payload: UdpPayload,
     /// Caps and deadlines of connections.
     pub tcp: Tcp,
+    /// TLS, HTTPS and QUIC, and the certificate for them.
+    pub tls: Tls,
     /// Balancers in front of the server.
     pub proxy: Proxy,
     /// Proof that a client's address is not forged.
@@ -91,6 +93,7 @@ impl Default for Config {
             workers: 0,
             udp_payload: UdpPayload::default(),
             tcp: Tcp::default(),
+            tls: Tls::default(),
             proxy: Proxy::default(),
             cookies: Cookies::default(),
             rate_limit: RateLimit::default(),
@@ -153,6 +156,7 @@ impl Config {
         ];
         let files = files.into_iter().chain(&mut config.zones);
         for file in files.chain(settings::paths(
+            &mut config.tls,
             &mut config.cookies,
             &mut config.dnssec,
             &mut config.dnstap,
@@ -170,6 +174,7 @@ impl Config {
             workers: self.workers,
             udp_payload: self.udp_payload,
             tcp: self.tcp,
+            tls: self.tls.clone(),
             proxy: self.proxy.clone(),
             cookies: self.cookies.clone(),
             rate_limit: self.rate_limit.clone(),

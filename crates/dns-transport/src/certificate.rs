@@ -14,12 +14,12 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 use crate::expiry;
 
 /// A certificate chain with its key. Clones show the same one: [`Certificate::replace`] acts on all handshakes to come,
-/// on every listener, and on no open connection.
-#[derive(Debug, Clone)]
+/// on every listener, and on no open connection. The default is none yet: until there is one, handshakes fail.
+#[derive(Debug, Clone, Default)]
 pub struct Certificate(Arc<Current>);
 
-#[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+#[derive(Debug, Default)]
+struct Current(RwLock<Option<Arc<CertifiedKey>>>);
 
 /// Why a chain and a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,10 @@ pub enum CertificateError {
     /// The second text is no PEM, or holds no key (PKCS #8, PKCS #1 or SEC 1).
     #[error("the private key cannot be read: {0}")]
     Key(pem::Error),
-    /// The key belongs to another certificate, is of a kind not known here, or the certificate is none.
+    /// The key belongs to another certificate.
+    #[error("the private key does not belong to the certificate")]
+    Mismatch,
+    /// The key is of a kind not known here, or the certificate is none.
     #[error("certificate and private key cannot be used: {0}")]
     Unusable(rustls::Error),
 }
@@ -44,8 +47,9 @@ impl Certificate {
     /// # Errors
     /// When either cannot be read, or they do not belong together.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
-        let current = RwLock::new(read(chain, key)?);
-        Ok(Self(Arc::new(Current(current))))
+        let certificate = Self::default();
+        certificate.replace(chain, key)?;
+        Ok(certificate)
     }
 
     /// Puts another one in its place for handshakes to come.
@@ -54,13 +58,14 @@ impl Certificate {
     /// As [`Certificate::from_pem`]; then the old one stays.
     pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), CertificateError> {
         let next = read(chain, key)?;
-        *self.0.0.write().unwrap_or_else(PoisonError::into_inner) = next;
+        *self.0.0.write().unwrap_or_else(PoisonError::into_inner) = Some(next);
         Ok(())
     }
 
-    /// The Unix second up to which the server's certificate is valid; `None` if it does not say in a way known here.
+    /// The Unix second up to which the server's certificate is valid; `None` if there is none, or it does not say in a
+    /// way known here.
     pub fn expires(&self) -> Option<i64> {
-        expiry::read(self.0.current().cert.first()?)
+        expiry::read(self.0.current()?.cert.first()?)
     }
 
     /// How to shake hands for a protocol. Sessions resume by tickets that the server need not remember; there is no
@@ -82,14 +87,15 @@ impl Certificate {
 }
 
 impl Current {
-    fn current(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    fn current(&self) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
     }
 }
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+        self.current()
     }
 }
 
@@ -102,7 +108,10 @@ fn read(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, CertificateError>
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateError::Key)?;
     let certified = CertifiedKey::from_der(chain, key, &ring::default_provider());
-    certified.map(Arc::new).map_err(CertificateError::Unusable)
+    certified.map(Arc::new).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => CertificateError::Mismatch,
+        error => CertificateError::Unusable(error),
+    })
 }
 
 #[cfg(test)]
@@ -125,9 +134,9 @@ mod tests {
         let (other_chain, other_key) = made();
         let both = format!("{chain}{other_chain}");
         assert!(Certificate::from_pem(both.as_bytes(), key.as_bytes()).is_ok());
-        let mismatch = "certificate and private key cannot be used: ";
-        assert!(told(&chain, &other_key).starts_with(mismatch));
-        assert!(told(&other_chain, &key).starts_with(mismatch));
+        let mismatch = "the private key does not belong to the certificate";
+        assert_eq!(told(&chain, &other_key), mismatch);
+        assert_eq!(told(&other_chain, &key), mismatch);
         assert_eq!(
             told(&key, &key),
             "the certificate chain holds no CERTIFICATE section"
@@ -143,21 +152,22 @@ mod tests {
             "the private key cannot be read: no items found"
         );
         let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(told(nonsense, &key).starts_with(mismatch));
+        let unusable = "certificate and private key cannot be used: ";
+        assert!(told(nonsense, &key).starts_with(unusable));
     }
 
     #[test]
     fn what_cannot_be_used_leaves_the_old_one_in_place() {
         let (chain, key) = made();
         let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
-        let before = certificate.0.current();
+        let before = certificate.0.current().unwrap();
         assert!(certificate.replace(chain.as_bytes(), b"").is_err());
-        assert!(Arc::ptr_eq(&before, &certificate.0.current()));
+        assert!(Arc::ptr_eq(&before, &certificate.0.current().unwrap()));
         let (chain, key) = made();
         let shown = certificate.clone();
         certificate
             .replace(chain.as_bytes(), key.as_bytes())
             .unwrap();
-        assert_ne!(before.cert, shown.0.current().cert);
+        assert_ne!(before.cert, shown.0.current().unwrap().cert);
     }
 }

@@ -9,12 +9,14 @@
 //!
 //! What a server's own names mean (services, tokens, edges) is the program's business, not this crate's.
 
+mod certificate;
 pub mod check;
 mod cookies;
 pub mod counts;
 pub mod dnssec;
 pub mod dnstap;
 pub mod door;
+mod encrypted;
 pub mod exposition;
 mod outgoing;
 pub mod reloads;
@@ -25,6 +27,7 @@ pub mod zone_files;
 
 pub use counts::Counts;
 pub use door::{Door, unix_seconds};
+pub use encrypted::Encrypted;
 pub use reloads::{InForce, Reloads};
 pub use running::{Running, Shell, Starting};
 pub use settings::Settings;

@@ -13,8 +13,10 @@ use service::shutdown::{self, Shutdown, Trigger};
 use service::{admin, watch::POLL_INTERVAL};
 use tokio::task::{JoinSet, spawn_blocking};
 
+use crate::certificate::Keeper;
 use crate::dnssec::{self, SignedZones};
-use crate::{Door, Reloads, Settings, Traffic, dnstap};
+use crate::encrypted::{self, Encrypted};
+use crate::{Door, Reloads, Settings, Traffic, dnstap, unix_seconds};
 
 /// A server that does not listen yet: snapshots can be put behind its door before the first query comes.
 pub struct Shell {
@@ -24,6 +26,7 @@ pub struct Shell {
     traffic: Arc<Traffic>,
     reloads: Reloads,
     dnstap: Option<dnstap::Sender>,
+    certificate: Option<Keeper>,
 }
 
 /// A server that answers already, and has no admin port yet.
@@ -32,6 +35,7 @@ pub struct Starting {
     registry: Registry,
     admin: SocketAddr,
     dns: Vec<SocketAddr>,
+    encrypted: Encrypted,
     udp: Vec<udp::UdpHandle>,
     tasks: JoinSet<anyhow::Result<()>>,
     /// From outside.
@@ -46,6 +50,8 @@ pub struct Starting {
 pub struct Running {
     /// UDP and TCP, in the order of the configuration.
     pub dns: Vec<SocketAddr>,
+    /// TLS, HTTPS and QUIC.
+    pub encrypted: Encrypted,
     /// Metrics, health, `explain`.
     pub admin: SocketAddr,
     server: Starting,
@@ -55,12 +61,15 @@ impl Shell {
     /// Registers what every name server counts. The registry is what the admin port will show.
     ///
     /// # Errors
-    /// When there is no address to listen on, or a name is taken in the registry.
+    /// When there is no address to listen on or no certificate to listen with, or a name is taken in the registry.
     pub fn new(settings: Settings, registry: &Registry) -> anyhow::Result<Self> {
         anyhow::ensure!(
             !settings.listen.is_empty(),
             "`listen` is empty: nobody could ask this server"
         );
+        if let Some(key) = settings.tls.unprovided() {
+            anyhow::bail!("`{key}` needs a `certificate` and its `key`");
+        }
         let traffic = Traffic::register(registry).context("metrics")?;
         let reloads = Reloads::register(registry).context("metrics")?;
         let dnstap = settings.dnstap.open(registry).context("metrics")?;
@@ -70,6 +79,12 @@ impl Shell {
             dnssec::register(registry, signed).context("metrics")?;
             signed.poll(&reloads);
         }
+        let pair = settings.tls.pair.clone();
+        let certificate = pair.map(|pair| Keeper::register(pair, registry));
+        let mut certificate = certificate.transpose().context("metrics")?;
+        if let Some(keeper) = &mut certificate {
+            keeper.follow(&reloads, unix_seconds());
+        }
         Ok(Self {
             door: Door::new(settings.clone(), signed, Arc::clone(&traffic), tap),
             settings,
@@ -77,6 +92,7 @@ impl Shell {
             traffic,
             reloads,
             dnstap,
+            certificate,
         })
     }
 
@@ -90,7 +106,7 @@ impl Shell {
         self.reloads.clone()
     }
 
-    /// Binds UDP and TCP on each address and answers. Needs a running tokio runtime.
+    /// Binds UDP and TCP on each address, the encrypted transports on theirs, and answers. Needs a running tokio runtime.
     ///
     /// # Errors
     /// When an address cannot be bound.
@@ -100,6 +116,7 @@ impl Shell {
             registry: self.registry,
             admin: self.settings.admin,
             dns: Vec::new(),
+            encrypted: Encrypted::default(),
             udp: Vec::new(),
             tasks: JoinSet::new(),
             asked: shutdown,
@@ -110,27 +127,39 @@ impl Shell {
             server.task("dnstap", sender.run(server.ending()));
         }
         if self.settings.cookies.enabled || !self.settings.dnssec.zones.is_empty() {
-            let (door, reloads) = (self.door.clone(), self.reloads);
+            let (door, reloads) = (self.door.clone(), self.reloads.clone());
             door.poll(&reloads);
             server.poll("following secrets and keys", move || door.poll(&reloads));
         }
         let (workers, trusted) = (self.settings.worker_count(), self.settings.proxy.trusted());
-        for address in &self.settings.listen {
-            let (handle, listener) = pair::bind(*address, workers, &trusted, &self.door)?;
-            let tcp = Server {
+        let listeners = self.traffic.listeners();
+        let serving = |transport| {
+            let serving = Server {
                 limits: self.settings.tcp.limits(),
                 trusted: trusted.clone(),
                 ..Server::new(self.door.clone())
             };
-            let listeners = self.traffic.listeners();
+            listeners.stream(transport, serving.counters.clone());
+            serving
+        };
+        for address in &self.settings.listen {
+            let (handle, listener) = pair::bind(*address, workers, &trusted, &self.door)?;
+            let tcp = serving(Transport::Tcp);
             listeners.udp(handle.counters());
-            listeners.stream(Transport::Tcp, tcp.counters.clone());
             server.dns.push(handle.local());
             server.udp.push(handle);
             let ending = server.ending();
             server.task("DNS over TCP", async move {
                 let until = async move { ending.wait().await };
                 Ok(tcp::serve(listener, tcp, until).await?)
+            });
+        }
+        if let Some(mut keeper) = self.certificate {
+            let (tls, certificate) = (&self.settings.tls, keeper.certificate());
+            server.encrypted = encrypted::listen(tls, &certificate, serving, &mut server)?;
+            let reloads = self.reloads;
+            server.poll("following the certificate", move || {
+                keeper.follow(&reloads, unix_seconds());
             });
         }
         Ok(server)
@@ -189,6 +218,7 @@ impl Starting {
         let admin = admin::serve(self.admin, registry, routes, self.ending())?;
         Ok(Running {
             dns: self.dns.clone(),
+            encrypted: self.encrypted.clone(),
             admin,
             server: self,
         })
@@ -200,6 +230,12 @@ impl Running {
     pub fn announce(&self) {
         for address in &self.dns {
             println!("listening udp {address}\nlistening tcp {address}");
+        }
+        let Encrypted { tls, https, quic } = &self.encrypted;
+        for (transport, addresses) in [("tls", tls), ("https", https), ("quic", quic)] {
+            for address in addresses {
+                println!("listening {transport} {address}");
+            }
         }
         println!("listening admin {}\nready", self.admin);
     }

@@ -112,6 +112,23 @@ async fn a_new_certificate_is_for_new_handshakes_and_costs_no_connection() {
 }
 
 #[tokio::test]
+async fn before_there_is_a_certificate_no_handshake_succeeds() {
+    let (certificate, (chain, key, der)) = (Certificate::default(), made());
+    let served = certificate.clone();
+    let limits = StreamLimits::default();
+    let server = Running::start(limits, |listener, server, shutdown| async move {
+        tls::serve(listener, server, &served, shutdown).await
+    });
+    let config = client(&der, rustls::ALL_VERSIONS, &[b"dot"]);
+    assert!(shake(&server, config.clone()).await.is_err());
+    certificate
+        .replace(chain.as_bytes(), key.as_bytes())
+        .unwrap();
+    ask(&mut shake(&server, config).await.unwrap()).await;
+    assert_eq!(server.stop().await.handshake_failed, 1);
+}
+
+#[tokio::test]
 async fn sessions_resume() {
     let (server, _, der) = start(StreamLimits::default());
     for version in [&TLS12, &TLS13] {

@@ -1,11 +1,13 @@
 //! What the configurations of both name servers have in common, and what of it goes into every snapshot.
 
+mod addresses;
 mod answers;
 mod cookies;
 mod proxy;
 mod rate_limit;
 mod reading;
 mod tcp;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use service::diagnostic::{Diagnostic, Report};
 
 use crate::dnssec::Dnssec;
 use crate::dnstap::Dnstap;
+use crate::unix_seconds;
 pub use answers::{Identity, Text, UdpPayload};
 pub use cookies::Cookies;
 pub(crate) use cookies::parse as cookie_secrets;
@@ -23,6 +26,7 @@ pub use proxy::{Proxy, ProxyNetwork};
 pub use rate_limit::{Exempt, RateLimit};
 pub use reading::{one_or_more, uncommented};
 pub use tcp::Tcp;
+pub use tls::{PemPair, Tls};
 
 /// The common part of a configuration. Each program has these keys and tables at the top of its file.
 #[derive(Clone, Debug)]
@@ -37,6 +41,8 @@ pub struct Settings {
     pub udp_payload: UdpPayload,
     /// `[tcp]`.
     pub tcp: Tcp,
+    /// `[tls]`.
+    pub tls: Tls,
     /// `[proxy]`.
     pub proxy: Proxy,
     /// `[cookies]`.
@@ -60,6 +66,7 @@ impl Default for Settings {
             workers: 0,
             udp_payload: UdpPayload::default(),
             tcp: Tcp::default(),
+            tls: Tls::default(),
             proxy: Proxy::default(),
             cookies: Cookies::default(),
             rate_limit: RateLimit::default(),
@@ -81,17 +88,14 @@ impl Settings {
 
     /// What is wrong with them together; `file` is where they were read.
     pub fn check(&self, file: &Path, report: &mut Report) {
-        let mut error = |message: String| {
-            report.push(Diagnostic::error(file.display().to_string(), 0, 0, message));
-        };
         if self.listen.is_empty() {
-            error("`listen` is empty: nobody could ask this server".to_owned());
+            let message = "`listen` is empty: nobody could ask this server";
+            report.push(Diagnostic::error(file.display().to_string(), 0, 0, message));
         }
-        for (index, address) in self.listen.iter().enumerate() {
-            let twice = self.listen.iter().take(index).any(|other| other == address);
-            if twice && address.port() != 0 {
-                error(format!("`listen` names {address} twice"));
-            }
+        self.check_addresses(file, report);
+        self.tls.check(file, report);
+        if let Some(pair) = &self.tls.pair {
+            crate::certificate::check(pair, unix_seconds(), report);
         }
         let secrets = self.cookies.secrets.as_deref();
         if let Some(secrets) = secrets.filter(|_| self.cookies.enabled) {
@@ -116,11 +120,14 @@ impl Settings {
 
 /// The paths in the common tables, for resolving them against the folder of the configuration file.
 pub fn paths<'c>(
+    tls: &'c mut Tls,
     cookies: &'c mut Cookies,
     dnssec: &'c mut Dnssec,
     dnstap: &'c mut Dnstap,
 ) -> impl Iterator<Item = &'c mut PathBuf> {
-    let secrets = cookies.secrets.iter_mut();
+    let pair = tls.pair.iter_mut();
+    let pair = pair.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
+    let secrets = pair.chain(&mut cookies.secrets);
     secrets.chain([&mut dnssec.keys]).chain(&mut dnstap.socket)
 }
 
@@ -139,6 +146,7 @@ mod tests {
         zones: Vec<PathBuf>,
         udp_payload: UdpPayload,
         tcp: Tcp,
+        tls: Tls,
         proxy: Proxy,
         cookies: Cookies,
         rate_limit: RateLimit,
@@ -201,7 +209,25 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_listed_once_and_there_is_one() {
+    fn a_certificate_and_its_key_go_with_addresses() {
+        check("[tls]\nlisten_tls = [\"127.0.0.1\"]", "2:15: error: ");
+        check("[tls]\nlisten_quic = [\"localhost:853\"]", "2:16: error: ");
+        check(
+            "[tls]\nlisten_https = [\"127.0.0.1:70000\"]",
+            "2:17: error: ",
+        );
+        check(
+            "[tls]\nlisten_quic = [\"127.0.0.1:853\"]",
+            "1:1: error: `listen_quic` needs a `certificate` and its `key`",
+        );
+        check("[tls]\nkey = \"k\"", "1:1: error: there is a `key`, but no");
+        check("[tls]\nlisten = []", "2:1: error: unknown field `listen`");
+        let tls = service::config::parse::<Tables>("x.toml", "[tls]").unwrap();
+        assert_eq!(tls.tls.pair, None);
+    }
+
+    #[test]
+    fn a_server_has_an_address() {
         let check = |listen: &[&str], expected: usize| {
             let settings = Settings {
                 listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
@@ -212,10 +238,6 @@ mod tests {
             assert_eq!(report.errors(), expected, "{listen:?}");
         };
         check(&[], 1);
-        check(
-            &["127.0.0.1:53", "[::1]:53", "127.0.0.1:0", "127.0.0.1:0"],
-            0,
-        );
-        check(&["127.0.0.1:53", "127.0.0.1:53"], 1);
+        check(&["127.0.0.1:53"], 0);
     }
 }

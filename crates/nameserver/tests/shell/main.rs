@@ -4,5 +4,6 @@
 
 mod cookies;
 mod dnstap;
+mod encrypted;
 mod running;
 mod scene;
