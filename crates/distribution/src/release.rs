@@ -7,6 +7,7 @@
 //! DIR/0000000007/blobs/<BLAKE3 hex>
 //! ```
 
+mod high_water;
 mod manifest;
 mod publish;
 mod reader;

@@ -3,14 +3,15 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::VerifyingKey;
 
+use super::high_water::{Flush, HighWater, Mark};
 use super::manifest::{Manifest, Trust};
 use super::{Release, current, folder_name};
-use crate::durable::{read_capped, replace};
 
 /// What is wrong with a release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,13 +108,6 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// The release last accepted: its generation and the hash of its manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    generation: u64,
-    manifest_hash: [u8; 32],
-}
-
 /// Polls for which a release with a right manifest and wrong content is left alone: reading, hashing and decoding
 /// hundreds of megabytes at every poll would keep a core busy. Some seconds, and a copy that was not complete is found.
 const REST_POLLS: u32 = 20;
@@ -127,12 +121,13 @@ struct Resting {
 }
 
 /// Follows a folder of releases. Which generation was accepted last is remembered in a file, so that neither a restart
-/// nor somebody who can write to the folder brings an old release back.
+/// nor somebody who can write to the folder brings an old release back. A release is given out before the disk has its
+/// number: a crash in the moments between forgets it.
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
     trusted: Vec<VerifyingKey>,
-    high_water: PathBuf,
+    high_water: HighWater,
     remembered: Option<Mark>,
     /// True once this process has given out the remembered release.
     loaded: bool,
@@ -152,8 +147,19 @@ impl Reader {
         trusted: Vec<VerifyingKey>,
         high_water: impl Into<PathBuf>,
     ) -> Result<Reader, Refused> {
-        let (dir, high_water) = (dir.into(), high_water.into());
-        let remembered = recall(&high_water).map_err(|reason| Refused::new(&dir, None, reason))?;
+        Self::open_flushed(dir.into(), trusted, high_water.into(), File::sync_all)
+    }
+
+    /// As [`Reader::open`], with the way of waiting for the disk.
+    fn open_flushed(
+        dir: PathBuf,
+        trusted: Vec<VerifyingKey>,
+        high_water: PathBuf,
+        flush: Flush,
+    ) -> Result<Reader, Refused> {
+        let high_water = HighWater::new(high_water, flush);
+        let remembered = high_water.recall();
+        let remembered = remembered.map_err(|reason| Refused::new(&dir, None, reason))?;
         Ok(Reader {
             dir,
             trusted,
@@ -171,6 +177,7 @@ impl Reader {
     /// When a newer release is there and is refused; told once, then `None` until something changes (content that was
     /// refused is looked at again after some polls). If this process has
     /// no release at all yet, the call after gives the release accepted before the restart, if it is still there.
+    /// Also, once, when the disk did not take the number of the release given out last.
     pub fn poll(&mut self) -> Result<Option<Release>, Refused> {
         Ok(self.poll_checked(|_| Ok(()))?.map(|(release, ())| release))
     }
@@ -221,8 +228,13 @@ impl Reader {
                 Ok(None)
             };
         };
-        self.accept(generation, check)
-            .map_err(|reason| Refused::new(&self.dir, Some(generation), reason))
+        let accepted = self.accept(generation, check);
+        let refused = |reason| Refused::new(&self.dir, Some(generation), reason);
+        match (accepted.map_err(refused)?, self.high_water.failure()) {
+            // About the release in force, so it is not refused.
+            (None, Some(failure)) => Err(Refused::new(&self.dir, None, failure)),
+            (found, _) => Ok(found),
+        }
     }
 
     fn accept<T>(
@@ -278,7 +290,7 @@ impl Reader {
         let release = manifest.load(folder)?;
         let made = check(&release).map_err(Reason::Check)?;
         if self.remembered != Some(found) {
-            remember(&self.high_water, found)?;
+            self.high_water.remember(found)?;
             self.remembered = Some(found);
         }
         self.loaded = true;
@@ -296,48 +308,10 @@ impl Reader {
     }
 }
 
-fn recall(path: &Path) -> Result<Option<Mark>, Reason> {
-    let refused = |error: String| Reason::HighWater {
-        file: path.display().to_string(),
-        error,
-    };
-    let bytes = match read_capped(path, 256) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refused(error.to_string())),
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let mark = text
-        .strip_suffix('\n')
-        .and_then(|line| line.split_once(' '))
-        .and_then(|(generation, hash)| {
-            let manifest_hash = *blake3::Hash::from_hex(hash).ok()?.as_bytes();
-            Some(Mark {
-                generation: generation.parse().ok()?,
-                manifest_hash,
-            })
-        });
-    let advice = "is not a remembered generation; remove it only if any release may be accepted";
-    mark.map(Some).ok_or_else(|| refused(advice.to_owned()))
-}
-
-fn remember(path: &Path, mark: Mark) -> Result<(), Reason> {
-    let hash = blake3::Hash::from_bytes(mark.manifest_hash).to_hex();
-    let text = format!("{} {hash}\n", mark.generation);
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    folder
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| replace(path, text.as_bytes()))
-        .map_err(|error| Reason::HighWater {
-            file: path.display().to_string(),
-            error: error.to_string(),
-        })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::RwLock;
+
     use ed25519_dalek::SigningKey;
 
     use super::super::{CURRENT, publish};
@@ -369,14 +343,17 @@ mod tests {
             std::fs::write(self.dir().join(CURRENT), format!("{generation:010}\n")).unwrap();
         }
 
+        fn state(&self, state: &str) -> PathBuf {
+            self.folder.path().join("state").join(state)
+        }
+
         fn reader(&self, state: &str) -> Reader {
+            self.reader_flushed(state, File::sync_all)
+        }
+
+        fn reader_flushed(&self, state: &str, flush: Flush) -> Reader {
             let trusted = vec![self.key.verifying_key()];
-            Reader::open(
-                self.dir(),
-                trusted,
-                self.folder.path().join("state").join(state),
-            )
-            .unwrap()
+            Reader::open_flushed(self.dir(), trusted, self.state(state), flush).unwrap()
         }
     }
 
@@ -444,6 +421,7 @@ mod tests {
         assert_eq!(reader.poll().unwrap_err().reason, older);
         assert_eq!(reader.poll(), Ok(None), "told once");
         assert_eq!(reader.refused().unwrap().reason, older);
+        drop(reader);
         assert_eq!(scene.reader("a").poll().unwrap_err().reason, older);
     }
 
@@ -456,6 +434,7 @@ mod tests {
         std::fs::remove_dir_all(scene.dir()).unwrap();
         assert_eq!(scene.publish("not one"), 1);
         assert_eq!(reader.poll().unwrap_err().reason, Reason::Different);
+        drop(reader);
         assert_eq!(
             scene.reader("a").poll().unwrap_err().reason,
             Reason::Different
@@ -524,6 +503,65 @@ mod tests {
         scene.publish("three");
         let newer = reader.poll().unwrap().unwrap();
         assert_eq!(newer.generation, 3, "a new one does not wait");
+    }
+
+    #[test]
+    fn a_slow_disk_keeps_no_release_back() {
+        static DISK: RwLock<()> = RwLock::new(());
+        let scene = Scene::new();
+        let busy = DISK.write().unwrap();
+        let mut reader = scene.reader_flushed("a", |file| {
+            let _idle = DISK.read().unwrap();
+            file.sync_all()
+        });
+        for generation in [1, 2] {
+            scene.publish("map");
+            assert_eq!(reader.poll().unwrap().unwrap().generation, generation);
+            assert!(!scene.state("a").exists(), "the disk has not taken it");
+        }
+        // Until the disk takes the first, there may be one more; whether that is being written is up to the thread.
+        let refused = (3..6).find_map(|_| {
+            scene.publish("map");
+            reader.poll().err()
+        });
+        let refused = refused.unwrap();
+        assert!(refused.to_string().contains("not yet taken"), "{refused}");
+        let last = reader.generation();
+        drop(busy);
+        drop(reader);
+        assert_eq!(scene.reader("a").generation(), last);
+        let left = std::fs::read_dir(scene.state("a").parent().unwrap()).unwrap();
+        assert_eq!(left.count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_release_whose_number_the_disk_does_not_take_is_told_once_and_serves() {
+        let scene = Scene::new();
+        let mut reader = scene.reader_flushed("a", |_| Err(io::Error::other("worn out")));
+        scene.publish("one");
+        assert!(reader.poll().unwrap().is_some());
+        let refused = loop {
+            match reader.poll() {
+                Ok(none) => assert_eq!(none, None),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(refused.to_string().contains("worn out"), "{refused}");
+        assert_eq!(reader.poll(), Ok(None), "told once");
+        assert_eq!(reader.refused(), Some(&refused));
+        scene.publish("two");
+        assert!(reader.poll().unwrap().is_some(), "newer ones come in");
+    }
+
+    #[test]
+    fn a_release_that_cannot_be_remembered_is_not_given_out() {
+        let scene = Scene::new();
+        scene.publish("one");
+        let mut reader = scene.reader("a");
+        std::fs::write(scene.folder.path().join("state"), "no folder").unwrap();
+        let refused = reader.poll().unwrap_err();
+        assert!(matches!(refused.reason, Reason::HighWater { .. }));
+        assert_eq!(reader.generation(), None);
     }
 
     #[test]
