@@ -103,6 +103,39 @@ fn check_reports_every_mistake_of_every_file_in_one_run() {
 }
 
 #[test]
+fn check_points_at_an_address_that_is_taken_and_warns_of_a_certificate_that_is_to_come() {
+    let site = Site::new();
+    let text = std::fs::read_to_string(site.config_file()).unwrap();
+    let tls = "[tls]\ncertificate = \"crt\"\nkey = \"key\"\n\
+               listen_tls = [\"127.0.0.1:853\"]\nlisten_https = [\"127.0.0.1:853\"]\n";
+    site.write("l1.toml", &format!("{text}{tls}"));
+    let report = commands::check(&site.config_file());
+    let line = text.lines().count() + 5;
+    for expected in [
+        format!("l1.toml:{line}:17: error: `tls.listen_https` and `tls.listen_tls` both name"),
+        "crt: warning: it is not there yet: no handshake succeeds".to_owned(),
+        "key: warning: it is not there yet: no handshake succeeds".to_owned(),
+    ] {
+        assert!(report.to_string().contains(&expected), "{report}");
+    }
+    let pairless = "[tls]\nlisten_quic = [\"127.0.0.1:853\"]\n";
+    site.write("l1.toml", &format!("{text}{pairless}"));
+    let report = commands::check(&site.config_file());
+    let line = text.lines().count() + 1;
+    let expected = format!("l1.toml:{line}:1: error: `listen_quic` needs a `certificate`");
+    assert!(report.to_string().contains(&expected), "{report}");
+    let idle = "[tls]\ncertificate = \"crt\"\nkey = \"key\"\n";
+    site.write("l1.toml", &format!("{text}{idle}"));
+    let report = commands::check(&site.config_file());
+    let expected = format!(
+        "l1.toml:{}:15: warning: there is a certificate, but",
+        line + 1
+    );
+    assert!(report.to_string().contains(&expected), "{report}");
+    assert_eq!(report.errors(), 0, "{report}");
+}
+
+#[test]
 fn check_finds_what_does_not_fit_between_files() {
     let check = |zone: &str, services: &str, expected: &str| {
         let site = Site::new();
@@ -222,6 +255,13 @@ fn the_running_program_says_where_it_listens_explains_and_ends_on_a_signal() {
     let site = Site::new();
     let generation = site.publish(&random_map(4, 200, 20));
     let config = site.config_file();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let any = "[\"127.0.0.1:0\"]";
+    let tls = format!(
+        "[tls]\ncertificate = \"later\"\nkey = \"later\"\n\
+         listen_tls = {any}\nlisten_https = {any}\nlisten_quic = {any}\n"
+    );
+    site.write("l1.toml", &(text + &tls));
     let mut child = Command::new(PROGRAM)
         .args(["run", "--config", config.to_str().unwrap()])
         .stdout(Stdio::piped())
@@ -231,8 +271,8 @@ fn the_running_program_says_where_it_listens_explains_and_ends_on_a_signal() {
     let lines = BufReader::new(child.stdout.take().unwrap())
         .lines()
         .map(Result::unwrap);
-    let lines: Vec<String> = lines.take(4).collect();
-    let address = |word: &str| {
+    let lines: Vec<String> = lines.take(7).collect();
+    let address = |word: &str| -> std::net::SocketAddr {
         let line = lines.iter().find_map(|line| line.strip_prefix(word));
         line.unwrap_or_else(|| panic!("{word} in {lines:?}"))
             .parse()
@@ -241,6 +281,9 @@ fn the_running_program_says_where_it_listens_explains_and_ends_on_a_signal() {
     assert_eq!(lines.last().map(String::as_str), Some("ready"));
     let (udp, admin) = (address("listening udp "), address("listening admin "));
     assert_eq!(udp, address("listening tcp "));
+    for word in ["listening tls ", "listening https ", "listening quic "] {
+        assert_ne!(address(word).port(), 0);
+    }
     let client = "198.51.100.0/24";
     let answer = Asker::new(udp).ask(&ask(OWNER, SRV).by(client.parse().unwrap()));
     assert_eq!(answer.rcode, ResponseCode::NoError);

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 use distribution::{keys, release};
 use mapmaker::BuildOptions;
+use nameserver::Encrypted;
 use route_token::KeyRing;
 use service::shutdown::{self, Trigger};
 use tempfile::TempDir;
@@ -58,6 +59,12 @@ pub struct Example {
     pub l1: SocketAddr,
     /// The second level.
     pub l2: SocketAddr,
+    /// The first level's encrypted transports, if its tables have any.
+    pub l1_encrypted: Encrypted,
+    /// The second level's.
+    pub l2_encrypted: Encrypted,
+    /// Metrics and explanations of the first level.
+    pub l1_admin: SocketAddr,
     /// Metrics and explanations of the second level.
     pub l2_admin: SocketAddr,
     /// Keys of the tokens.
@@ -105,6 +112,9 @@ impl Example {
         Ok(Self {
             l1: *l1.dns.first().context("the first level listens nowhere")?,
             l2: *l2.dns.first().context("the second level listens nowhere")?,
+            l1_encrypted: l1.encrypted.clone(),
+            l2_encrypted: l2.encrypted.clone(),
+            l1_admin: l1.admin,
             l2_admin: l2.admin,
             ring: KeyRing::from_toml(&ring)?,
             public_key: built.public_key,

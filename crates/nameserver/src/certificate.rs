@@ -193,3 +193,193 @@ fn signed(seconds: u64) -> i64 {
 fn whole(path: &Path, message: String) -> Diagnostic {
     Diagnostic::error(path.display().to_string(), 0, 0, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// When the tests take place: 2027-01-15T08:00:00Z.
+    const NOW: u64 = 1_800_000_000;
+
+    /// Two files that are followed, and a copy of the keeper's certificate.
+    struct Scene {
+        folder: tempfile::TempDir,
+        keeper: Keeper,
+        reloads: Reloads,
+        registry: Registry,
+    }
+
+    /// A certificate that ends on this day of 2027, and its key.
+    fn made(month: u8, day: u8) -> (String, String) {
+        let mut wanted = rcgen::CertificateParams::new(["ns.test".to_owned()]).unwrap();
+        wanted.not_after = rcgen::date_time_ymd(2027, month, day);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = wanted.self_signed(&key).unwrap();
+        (made.pem(), key.serialize_pem())
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let registry = Registry::new();
+            let pair = PemPair {
+                certificate: folder.path().join("chain"),
+                key: folder.path().join("key"),
+            };
+            Self {
+                keeper: Keeper::register(pair, &registry).unwrap(),
+                reloads: Reloads::register(&registry).unwrap(),
+                folder,
+                registry,
+            }
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            secret::replace(&self.folder.path().join(name), text).unwrap();
+        }
+
+        fn put(&self, (chain, key): &(String, String)) {
+            self.write("chain", chain);
+            self.write("key", key);
+        }
+
+        /// What is told by the next look and the one behind it, without the folder.
+        fn told(&mut self) -> Vec<String> {
+            let looks = [self.keeper.poll(NOW), self.keeper.poll(NOW)];
+            let told = looks.into_iter().filter_map(Result::err);
+            let folder = format!("{}/", self.folder.path().display());
+            told.map(|finding| finding.to_string().replace(&folder, ""))
+                .collect()
+        }
+
+        fn checked(&self) -> String {
+            let mut report = Report::default();
+            check(&self.keeper.pair, NOW, &mut report);
+            let folder = format!("{}/", self.folder.path().display());
+            report.to_string().replace(&folder, "")
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_once_with_its_file_and_leaves_the_certificate_before() {
+        let mut scene = Scene::new();
+        let (first, second) = (made(6, 1), made(7, 1));
+        scene.put(&first);
+        assert_eq!(scene.keeper.poll(NOW), Ok(true));
+        let ends = scene.keeper.certificate().expires();
+        let unusable = "chain: error: certificate and private key cannot be used: ";
+        for (name, text, expected) in [
+            (
+                "key",
+                &second.1[..],
+                "key: error: the private key does not belong to the certificate",
+            ),
+            (
+                "key",
+                &second.1[..60],
+                "key: error: the private key cannot be read: ",
+            ),
+            (
+                "chain",
+                &first.0[..60],
+                "chain: error: the certificate chain cannot be read: ",
+            ),
+            (
+                "chain",
+                "",
+                "chain: error: the certificate chain holds no CERTIFICATE section",
+            ),
+            (
+                "chain",
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                unusable,
+            ),
+        ] {
+            scene.put(&first);
+            let _ = scene.told();
+            scene.write(name, text);
+            let told = scene.told();
+            assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+            assert_eq!(scene.keeper.poll(NOW), Ok(false), "told once");
+            assert_eq!(scene.keeper.certificate().expires(), ends);
+            assert!(scene.checked().starts_with(expected), "{}", scene.checked());
+        }
+        std::fs::remove_file(scene.folder.path().join("key")).unwrap();
+        scene.write("chain", &second.0);
+        let told = scene.told();
+        assert!(
+            told[0].starts_with("key: error: cannot be read: "),
+            "{told:?}"
+        );
+        scene.write("key", &second.1);
+        assert_eq!(scene.keeper.poll(NOW), Ok(true));
+        assert_ne!(scene.keeper.certificate().expires(), ends);
+    }
+
+    #[test]
+    fn between_the_writing_of_one_file_and_of_the_other_nothing_is_told() {
+        let mut scene = Scene::new();
+        let (first, second) = (made(6, 1), made(7, 1));
+        scene.put(&first);
+        assert_eq!(scene.keeper.poll(NOW), Ok(true));
+        scene.write("chain", &second.0);
+        assert_eq!(scene.keeper.poll(NOW), Ok(false));
+        scene.write("key", &second.1);
+        assert_eq!(scene.keeper.poll(NOW), Ok(true));
+        assert_eq!(scene.keeper.poll(NOW), Ok(false));
+    }
+
+    #[test]
+    fn one_that_has_ended_does_not_take_the_place_of_one_that_has_not() {
+        let mut scene = Scene::new();
+        let (ended, good) = (made(1, 15), made(7, 1));
+        let expected = "chain: error: the certificate ended at 2027-01-15T00:00:00Z";
+        scene.put(&ended);
+        assert_eq!(scene.keeper.poll(NOW), Ok(true), "better than none");
+        assert_eq!(scene.checked(), expected);
+        scene.put(&good);
+        assert_eq!(scene.keeper.poll(NOW), Ok(true));
+        scene.put(&ended);
+        assert_eq!(scene.told(), [expected]);
+    }
+
+    #[test]
+    fn the_end_is_shown_and_told_of_a_month_before() {
+        let mut scene = Scene::new();
+        scene.put(&made(2, 15));
+        assert_eq!(scene.checked(), "");
+        scene.put(&made(2, 14));
+        scene.keeper.follow(&scene.reloads, NOW);
+        let text = crate::exposition::text(&scene.registry);
+        let line = "signpost_tls_certificate_expiry_timestamp_seconds 1802563200\n";
+        assert!(text.contains(line), "{text}");
+        assert_eq!(scene.keeper.noticed, Some(NOW));
+        scene.keeper.follow(&scene.reloads, NOW + DAY - 1);
+        assert_eq!(scene.keeper.noticed, Some(NOW), "once a day");
+        scene.keeper.follow(&scene.reloads, NOW + DAY);
+        assert_eq!(scene.keeper.noticed, Some(NOW + DAY));
+        let expected = "chain: warning: the certificate ends at 2027-02-14T00:00:00Z, in 29 days";
+        assert_eq!(scene.checked(), expected);
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_served_and_warned_of() {
+        let mut scene = Scene::new();
+        scene.put(&made(6, 1));
+        let key = scene.folder.path().join("key");
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(scene.keeper.poll(NOW), Ok(true));
+        let expected = "key: warning: it holds secrets, and others than its owner have access (mode 644) (chmod 600)";
+        assert_eq!(scene.checked(), expected);
+    }
+
+    #[test]
+    fn files_that_are_not_there_yet_are_a_warning() {
+        let scene = Scene::new();
+        let expected = "chain: warning: it is not there yet: no handshake succeeds\n\
+                        key: warning: it is not there yet: no handshake succeeds";
+        assert_eq!(scene.checked(), expected);
+    }
+}

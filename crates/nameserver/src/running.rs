@@ -70,6 +70,9 @@ impl Shell {
         if let Some(key) = settings.tls.unprovided() {
             anyhow::bail!("`{key}` needs a `certificate` and its `key`");
         }
+        if let Some(shortage) = settings.descriptor_shortage() {
+            tracing::warn!("{shortage}: when they run out, idle connections are closed");
+        }
         let traffic = Traffic::register(registry).context("metrics")?;
         let reloads = Reloads::register(registry).context("metrics")?;
         let dnstap = settings.dnstap.open(registry).context("metrics")?;

@@ -93,6 +93,10 @@ impl Settings {
             report.push(Diagnostic::error(file.display().to_string(), 0, 0, message));
         }
         self.check_addresses(file, report);
+        report.extend(self.descriptor_shortage().map(|shortage| {
+            Diagnostic::warning(file.display().to_string(), shortage)
+                .with_hint("LimitNOFILE= of the unit, or `ulimit -n`")
+        }));
         self.tls.check(file, report);
         if let Some(pair) = &self.tls.pair {
             crate::certificate::check(pair, unix_seconds(), report);

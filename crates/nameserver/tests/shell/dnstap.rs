@@ -10,6 +10,7 @@ use nameserver::Settings;
 use nameserver::dnstap::Dnstap;
 use service::shutdown;
 
+use crate::encrypted::{Files, TRANSPORTS, ask, connect};
 use crate::scene::{blocking, open, over_tcp, over_udp, start, until};
 
 fn settings(socket: &Path) -> Settings {
@@ -181,6 +182,35 @@ async fn without_a_collector_messages_wait_and_are_dropped_beyond_the_queue_and_
         collect(&listener, 2).1
     });
     assert_eq!(second.await.len(), 2);
+    trigger.fire();
+    running.wait().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_encrypted_transports_have_their_own_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let files = Files::new();
+    let chain = files.renew();
+    let (trigger, shutdown) = shutdown::channel();
+    let settings = Settings {
+        dnstap: settings(&socket).dnstap,
+        ..files.settings()
+    };
+    let (server, _, _) = start(settings, shutdown);
+    let running = open(server);
+    for transport in TRANSPORTS {
+        let client = connect(transport, &running.encrypted, &chain).await;
+        ask(&client.unwrap()).await;
+    }
+    let (_stream, frames) = blocking(move || collect(&listener, 6)).await;
+    // In the `Message`: type (AUTH_QUERY, AUTH_RESPONSE), family (INET), and the protocol: DOT, DOH, DOQ.
+    let expected = [3, 4, 7].map(|protocol| [1, 2].map(|kind| [8, kind, 16, 1, 24, protocol]));
+    for (frame, expected) in frames.iter().zip(expected.as_flattened()) {
+        let found = frame.windows(expected.len()).any(|part| part == expected);
+        assert!(found, "no {expected:?} in {frame:?}");
+    }
     trigger.fire();
     running.wait().await.unwrap();
 }

@@ -23,15 +23,16 @@ use crate::scene::{LOOPBACK, open, start, until};
 
 const NAME: &str = "ns.test";
 const PATIENCE: Duration = Duration::from_secs(60);
-const TRANSPORTS: [&str; 3] = ["tls", "https", "quic"];
+const ADOPTED: &str = "signpost_reload_total{result=\"adopted\",source=\"tls\"} 1";
+pub(crate) const TRANSPORTS: [&str; 3] = ["tls", "https", "quic"];
 
 /// The files of a certificate.
-struct Files {
+pub(crate) struct Files {
     folder: tempfile::TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { folder }
     }
@@ -46,14 +47,14 @@ impl Files {
     }
 
     /// A new pair in place, and its certificate in PEM.
-    fn renew(&self) -> String {
+    pub(crate) fn renew(&self) -> String {
         let (chain, key) = made();
         self.write("chain", &chain);
         self.write("key", &key);
         chain
     }
 
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let pair = PemPair {
             certificate: self.path("chain"),
             key: self.path("key"),
@@ -78,7 +79,7 @@ fn made() -> (String, String) {
 }
 
 /// A client's connection, which works as long as its provider lives.
-struct Client {
+pub(crate) struct Client {
     exchange: DnsExchange<TokioRuntimeProvider>,
     _provider: TokioRuntimeProvider,
 }
@@ -96,7 +97,11 @@ fn config(trusted: &str, protocol: &[u8]) -> ClientConfig {
 }
 
 /// A new connection, if the server shows this certificate.
-async fn connect(transport: &str, at: &Encrypted, trusted: &str) -> Result<Client, NetError> {
+pub(crate) async fn connect(
+    transport: &str,
+    at: &Encrypted,
+    trusted: &str,
+) -> Result<Client, NetError> {
     let provider = TokioRuntimeProvider::new();
     let shared = provider.clone();
     let exchange = match transport {
@@ -125,7 +130,7 @@ async fn connect(transport: &str, at: &Encrypted, trusted: &str) -> Result<Clien
 }
 
 /// The address of `www.example.` over a connection.
-async fn ask(client: &Client) -> String {
+pub(crate) async fn ask(client: &Client) -> String {
     let question = Query::query("www.example.".parse().unwrap(), RecordType::A);
     let request = DnsRequest::from_query(question, DnsRequestOptions::default());
     let answer = client.exchange.send(request).first_answer().await.unwrap();
@@ -155,4 +160,96 @@ async fn every_encrypted_transport_answers_and_is_counted_by_its_name() {
     }
     trigger.fire();
     running.wait().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_comes_later_is_taken_up_and_until_then_no_handshake_succeeds() {
+    let files = Files::new();
+    let (trigger, shutdown) = shutdown::channel();
+    let (server, _, registry) = start(files.settings(), shutdown);
+    let running = open(server);
+    let (other, _) = made();
+    for transport in TRANSPORTS {
+        let refused = connect(transport, &running.encrypted, &other).await;
+        assert!(refused.is_err(), "{transport}");
+        let line = format!(
+            "signpost_dns_transport_total{{transport=\"{transport}\",cause=\"handshake_failed\"}} 1"
+        );
+        until(&registry, &line).await;
+    }
+    let chain = files.renew();
+    until(&registry, ADOPTED).await;
+    for transport in TRANSPORTS {
+        let client = connect(transport, &running.encrypted, &chain).await;
+        assert_eq!(ask(&client.unwrap()).await, "192.0.2.2");
+    }
+    trigger.fire();
+    running.wait().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_connections_outlive_their_certificate_and_new_ones_get_the_new() {
+    let files = Files::new();
+    let first = files.renew();
+    let (trigger, shutdown) = shutdown::channel();
+    let (server, _, registry) = start(files.settings(), shutdown);
+    let running = open(server);
+    let at = running.encrypted.clone();
+    let mut open = Vec::new();
+    for transport in TRANSPORTS {
+        open.push(connect(transport, &at, &first).await.unwrap());
+    }
+    let second = files.renew();
+    until(&registry, &ADOPTED.replace(" 1", " 2")).await;
+    files.write("key", "half a k");
+    until(&registry, "signpost_reload_refused{source=\"tls\"} 1").await;
+    for (transport, client) in TRANSPORTS.into_iter().zip(&open) {
+        assert_eq!(ask(client).await, "192.0.2.2", "{transport}");
+        assert!(
+            connect(transport, &at, &first).await.is_err(),
+            "{transport}"
+        );
+        let client = connect(transport, &at, &second).await.unwrap();
+        assert_eq!(ask(&client).await, "192.0.2.2", "{transport}");
+    }
+    trigger.fire();
+    running.wait().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_without_a_certificate_do_not_start() {
+    let mut settings = Files::new().settings();
+    settings.tls.pair = None;
+    let registry = service::metrics::registry("test");
+    let error = nameserver::Shell::new(settings, &registry).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "`listen_tls` needs a `certificate` and its `key`"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_named_with_its_transport() {
+    for transport in TRANSPORTS {
+        let files = Files::new();
+        let (_trigger, shutdown) = shutdown::channel();
+        let (stream, datagram) = (
+            std::net::TcpListener::bind(LOOPBACK).unwrap(),
+            std::net::UdpSocket::bind(LOOPBACK).unwrap(),
+        );
+        let mut settings = files.settings();
+        let tls = &mut settings.tls;
+        let (list, taken) = match transport {
+            "tls" => (&mut tls.listen_tls, stream.local_addr()),
+            "https" => (&mut tls.listen_https, stream.local_addr()),
+            _ => (&mut tls.listen_quic, datagram.local_addr()),
+        };
+        let taken = taken.unwrap();
+        *list = vec![taken];
+        let registry = service::metrics::registry("test");
+        let shell = nameserver::Shell::new(settings, &registry).unwrap();
+        let error = format!("{:#}", shell.listen(shutdown).unwrap_err());
+        let expected = format!("{} {taken} cannot be bound: ", transport.to_uppercase());
+        assert!(error.starts_with(&expected), "{error}");
+    }
 }
