@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod common;
+mod verifiers;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use common::{Answer, Query, meta, zones};
+use dns_engine::dnssec::{Algorithm, SigningLimits, ZoneKeys};
 use dns_engine::{
     Client, CookieSecret, Cookies, Limits, Outcome, Question, Scratch, Snapshot, Tailor, Tailored,
     Transport, Verdict, name, respond,
@@ -71,6 +74,27 @@ fn pair(texts: &[&str]) -> [Snapshot; 2] {
     })
 }
 
+/// The same with every zone signed. Signatures are shared, and one over other octets would be another one.
+fn signed_pair(texts: &[&str]) -> [Snapshot; 2] {
+    let mut snapshots = pair(texts);
+    let origins = snapshots[0]
+        .zones
+        .iter()
+        .map(|zone| name::text(zone.origin()));
+    let keys: Vec<ZoneKeys> = origins
+        .map(|origin| verifiers::pair(&origin, Algorithm::EcdsaP256Sha256))
+        .collect();
+    let limits = SigningLimits {
+        signatures_per_second: u32::MAX,
+        ..SigningLimits::default()
+    };
+    let signing = verifiers::signing(limits, keys);
+    for snapshot in &mut snapshots {
+        snapshot.signing = Some(Arc::clone(&signing));
+    }
+    snapshots
+}
+
 fn ask(snapshot: &Snapshot, wire: &[u8], scratch: &mut Scratch, out: &mut [u8]) -> Vec<u8> {
     match respond(snapshot, wire, &meta(Transport::Udp), scratch, out) {
         Outcome::Send(length) => out[..length].to_vec(),
@@ -108,43 +132,52 @@ fn names_around(zone: &dns_engine::Zone) -> BTreeSet<String> {
     names
 }
 
-#[test]
-fn every_name_of_the_samples_by_every_type_option_size_and_case() {
-    let texts = [FIRST_LEVEL, SECOND_LEVEL, common::ZONE];
-    let [prepared, composed] = pair(&texts);
+const TYPES: [&str; 13] = [
+    "A",
+    "AAAA",
+    "NS",
+    "SOA",
+    "SRV",
+    "MX",
+    "TXT",
+    "CNAME",
+    "DNAME",
+    "DS",
+    "ANY",
+    "TYPE65280",
+    "NSEC",
+];
+
+/// A query with options.
+type Dress = fn(Query) -> Query;
+
+const OPTIONS: [Dress; 5] = [
+    |query| query,
+    |query| query.subnet(&[0, 1, 24, 0, 198, 51, 100]),
+    |query| query.option(3, b"").option(10, b"clientid"),
+    |query| query.edns_flags(0x8000),
+    |query| {
+        query
+            .option(19, b"")
+            .subnet(&[0, 2, 32, 0, 0x20, 1, 0xd, 0xb8])
+    },
+];
+
+/// Asks both for every name and type in every dress and case; what the response codes were, and which were cut.
+fn every_name(
+    [prepared, composed]: &[Snapshot; 2],
+    types: &[&str],
+    options: &[Dress],
+    sizes: &[u16],
+    mut look: impl FnMut(&[u8]),
+) -> (u64, BTreeSet<(u16, bool)>) {
     let (mut scratch, mut out) = (Scratch::new(), vec![0; 65_535]);
-    let types = [
-        "A",
-        "AAAA",
-        "NS",
-        "SOA",
-        "SRV",
-        "MX",
-        "TXT",
-        "CNAME",
-        "DNAME",
-        "DS",
-        "ANY",
-        "TYPE65280",
-        "NSEC",
-    ];
-    let options: [fn(Query) -> Query; 5] = [
-        |query| query,
-        |query| query.subnet(&[0, 1, 24, 0, 198, 51, 100]),
-        |query| query.option(3, b"").option(10, b"clientid"),
-        |query| query.edns_flags(0x8000),
-        |query| {
-            query
-                .option(19, b"")
-                .subnet(&[0, 2, 32, 0, 0x20, 1, 0xd, 0xb8])
-        },
-    ];
     let (mut asked, mut seen) = (0_u64, BTreeSet::new());
     for zone in prepared.zones.iter() {
         for qname in names_around(zone) {
             for qtype in types {
                 for option in options {
-                    for size in [0, 512, 1232, 65_535] {
+                    for &size in sizes {
                         asked += 1;
                         let mut query = Query::new(&qname, qtype);
                         if size > 0 {
@@ -152,14 +185,14 @@ fn every_name_of_the_samples_by_every_type_option_size_and_case() {
                         }
                         mixed_case(&mut query, asked.wrapping_mul(0x9E37_79B9_7F4A_7C15));
                         let wire = query.wire();
-                        let one = ask(&prepared, &wire, &mut scratch, &mut out);
-                        let other = ask(&composed, &wire, &mut scratch, &mut out);
+                        let one = ask(prepared, &wire, &mut scratch, &mut out);
+                        let other = ask(composed, &wire, &mut scratch, &mut out);
                         assert_eq!(one, other, "{qname} {qtype} {size}");
                         let end = 12 + query.question.len();
                         assert_eq!(one[12..end], query.question, "the question keeps its case");
                         seen.insert((scratch.summary().rcode.0, scratch.summary().truncated));
                         if asked.is_multiple_of(17) {
-                            Answer::decode(&one);
+                            look(&one);
                         }
                     }
                 }
@@ -167,7 +200,51 @@ fn every_name_of_the_samples_by_every_type_option_size_and_case() {
         }
     }
     println!("{asked} queries");
+    (asked, seen)
+}
+
+#[test]
+fn every_name_of_the_samples_by_every_type_option_size_and_case() {
+    let snapshots = pair(&[FIRST_LEVEL, SECOND_LEVEL, common::ZONE]);
+    let sizes = [0, 512, 1232, 65_535];
+    let (asked, seen) = every_name(&snapshots, &TYPES, &OPTIONS, &sizes, |octets| {
+        Answer::decode(octets);
+    });
     assert!(asked > 50_000, "{asked}");
+    for kind in [(0, false), (0, true), (2, false), (3, false), (5, false)] {
+        assert!(seen.contains(&kind), "{kind:?}");
+    }
+}
+
+#[test]
+fn signed_zones_too_with_do_and_without() {
+    let snapshots = signed_pair(&[FIRST_LEVEL, SECOND_LEVEL, common::ZONE]);
+    let types = [&TYPES[..], &["DNSKEY", "CDS", "RRSIG"]].concat();
+    let options: [Dress; 5] = [
+        |query| query.edns_flags(0x8000),
+        |query| query.edns_flags(0xC000),
+        |query| {
+            query
+                .edns_flags(0x8000)
+                .subnet(&[0, 1, 24, 0, 198, 51, 100])
+        },
+        |query| {
+            query
+                .edns_flags(0x8000)
+                .option(3, b"")
+                .option(10, b"clientid")
+        },
+        |query| query.option(19, b""),
+    ];
+    let mut signed_sets = 0;
+    let sizes = [512, 1232, 65_535];
+    let (asked, seen) = every_name(&snapshots, &types, &options, &sizes, |octets| {
+        let taken = verifiers::take_apart(octets);
+        let signed = taken.sets.values().filter(|set| !set.signatures.is_empty());
+        signed_sets += signed.count();
+    });
+    assert!(asked > 50_000, "{asked}");
+    assert!(signed_sets > 2_000, "{signed_sets}");
     for kind in [(0, false), (0, true), (2, false), (3, false), (5, false)] {
         assert!(seen.contains(&kind), "{kind:?}");
     }
