@@ -26,7 +26,15 @@ impl Client {
     /// # Panics
     /// When no socket can be had.
     pub fn new(server: SocketAddr) -> Self {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port of loopback");
+        Self::from(Ipv4Addr::LOCALHOST, server)
+    }
+
+    /// Asks over UDP from a free port of another address of loopback.
+    ///
+    /// # Panics
+    /// When no socket can be had.
+    pub fn from(source: Ipv4Addr, server: SocketAddr) -> Self {
+        let udp = UdpSocket::bind((source, 0)).expect("a free port of loopback");
         udp.connect(server).expect("a route to loopback");
         Self {
             server,
@@ -59,6 +67,13 @@ impl Client {
                 return Some(self.buffer[..length].to_vec());
             }
         }
+    }
+
+    /// Waits for any datagram.
+    pub fn receive_any(&mut self, patience: Duration) -> Option<Vec<u8>> {
+        self.udp.set_read_timeout(Some(patience)).ok()?;
+        let length = self.udp.recv(&mut self.buffer).ok()?;
+        Some(self.buffer[..length].to_vec())
     }
 
     /// One datagram there and one back; `None` if none comes in this time.

@@ -8,5 +8,6 @@ pub mod peer;
 pub mod question;
 pub mod resolver;
 pub mod routed;
+pub mod signed;
 pub mod site;
 pub mod tap;

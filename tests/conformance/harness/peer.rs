@@ -72,11 +72,24 @@ impl Peer {
     /// # Panics
     /// When it does not come up, with what it wrote; and where it is missing though tools are required.
     pub fn start(kind: Kind, zones: &[ZoneFile]) -> Option<Self> {
+        Self::run(kind, zones, None)
+    }
+
+    /// The same with cookies of this secret, 32 hexadecimal digits, which BIND and Knot insist on.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn with_cookies(kind: Kind, zones: &[ZoneFile], secret: &str) -> Option<Self> {
+        Self::run(kind, zones, Some(secret))
+    }
+
+    fn run(kind: Kind, zones: &[ZoneFile], cookies: Option<&str>) -> Option<Self> {
         let (program, package) = kind.program();
         let program = daemon::find(program, package)?;
         let mut said = String::new();
         for _ in 0..TRIES {
-            let mut peer = Self::launch(kind, &program, zones).expect("a server can be launched");
+            let launched = Self::launch(kind, &program, zones, cookies);
+            let mut peer = launched.expect("a server can be launched");
             match peer.until_ready(zones) {
                 Ok(()) => return Some(peer),
                 Err(log) => said = log,
@@ -85,14 +98,19 @@ impl Peer {
         panic!("{kind:?} does not start:\n{said}");
     }
 
-    fn launch(kind: Kind, program: &daemon::Tool, zones: &[ZoneFile]) -> io::Result<Self> {
+    fn launch(
+        kind: Kind,
+        program: &daemon::Tool,
+        zones: &[ZoneFile],
+        cookies: Option<&str>,
+    ) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let dns = free_port()?;
         let file = folder.path().join("server.conf");
         let (text, arguments): (String, &[&str]) = match kind {
-            Kind::Knot => (knot(folder.path(), dns, zones), &["-c"]),
-            Kind::Nsd => (nsd(folder.path(), dns, zones), &["-d", "-c"]),
-            Kind::Bind => (bind(folder.path(), dns, zones), &["-g", "-c"]),
+            Kind::Knot => (knot(folder.path(), dns, zones, cookies), &["-c"]),
+            Kind::Nsd => (nsd(folder.path(), dns, zones, cookies), &["-d", "-c"]),
+            Kind::Bind => (bind(folder.path(), dns, zones, cookies), &["-g", "-c"]),
         };
         fs::write(&file, text)?;
         let log = File::create(folder.path().join("log"))?;
@@ -154,12 +172,16 @@ pub fn free_port() -> io::Result<SocketAddr> {
     }
 }
 
-fn knot(folder: &Path, dns: SocketAddr, zones: &[ZoneFile]) -> String {
+fn knot(folder: &Path, dns: SocketAddr, zones: &[ZoneFile], cookies: Option<&str>) -> String {
+    let (module, wanted) = cookies.map_or_else(Default::default, |secret| {
+        let module = format!("mod-cookies:\n  - id: default\n    secret: 0x{secret}\n");
+        (module, "    global-module: mod-cookies/default\n")
+    });
     let mut text = format!(
         "server:\n  listen: {}@{}\n  rundir: {folder:?}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
          log:\n  - target: stderr\n    any: warning\n\
          database:\n  storage: {folder:?}\n\
-         template:\n  - id: default\n    storage: {folder:?}\n    semantic-checks: off\n    zonefile-sync: -1\n    \
+         {module}template:\n  - id: default\n{wanted}    storage: {folder:?}\n    semantic-checks: off\n    zonefile-sync: -1\n    \
          zonefile-load: whole\n    journal-content: none\nzone:\n",
         dns.ip(),
         dns.port(),
@@ -170,12 +192,15 @@ fn knot(folder: &Path, dns: SocketAddr, zones: &[ZoneFile]) -> String {
     text
 }
 
-fn nsd(folder: &Path, dns: SocketAddr, zones: &[ZoneFile]) -> String {
+fn nsd(folder: &Path, dns: SocketAddr, zones: &[ZoneFile], cookies: Option<&str>) -> String {
+    let cookies = cookies.map_or_else(String::new, |secret| {
+        format!("  answer-cookie: yes\n  cookie-secret: {secret:?}\n")
+    });
     let mut text = format!(
         "server:\n  ip-address: {}@{}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: {folder:?}\n  database: \"\"\n  \
          zonelistfile: \"{at}/zone.list\"\n  xfrdfile: \"{at}/xfrd.state\"\n  xfrdir: {folder:?}\n  \
          pidfile: \"{at}/nsd.pid\"\n  server-count: 1\n  minimal-responses: no\n  rrl-ratelimit: 0\n  \
-         rrl-whitelist-ratelimit: 0\n  do-ip6: no\nremote-control:\n  control-enable: no\n",
+         rrl-whitelist-ratelimit: 0\n  do-ip6: no\n{cookies}remote-control:\n  control-enable: no\n",
         dns.ip(),
         dns.port(),
         at = folder.display(),
@@ -187,12 +212,18 @@ fn nsd(folder: &Path, dns: SocketAddr, zones: &[ZoneFile]) -> String {
     text
 }
 
-fn bind(folder: &Path, dns: SocketAddr, zones: &[ZoneFile]) -> String {
+fn bind(folder: &Path, dns: SocketAddr, zones: &[ZoneFile], cookies: Option<&str>) -> String {
+    let cookies = match cookies {
+        None => "answer-cookie no;".to_owned(),
+        Some(secret) => format!(
+            "answer-cookie yes; require-server-cookie yes; cookie-algorithm siphash24; cookie-secret {secret:?};"
+        ),
+    };
     let mut text = format!(
         "options {{\n  directory {folder:?};\n  listen-on port {} {{ {}; }};\n  listen-on-v6 {{ none; }};\n  \
          pid-file none;\n  session-keyfile none;\n  recursion no;\n  dnssec-validation no;\n  empty-zones-enable no;\n  \
          minimal-responses no-auth;\n  notify no;\n  allow-transfer {{ none; }};\n  check-names primary ignore;\n  \
-         check-integrity no;\n  check-mx ignore;\n  check-spf ignore;\n  check-sibling no;\n  answer-cookie no;\n  zero-no-soa-ttl no;\n  \
+         check-integrity no;\n  check-mx ignore;\n  check-spf ignore;\n  check-sibling no;\n  {cookies}\n  zero-no-soa-ttl no;\n  \
          rrset-order {{ order none; }};\n}};\ncontrols {{ }};\n",
         dns.port(),
         dns.ip(),

@@ -1,6 +1,7 @@
 //! Both name servers, in this process, over plain zones: no service, no token zone, no release.
 
 use std::{
+    env, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{LazyLock, mpsc},
@@ -8,6 +9,8 @@ use std::{
 };
 
 use service::shutdown::{self, Trigger};
+
+use crate::signed::Signed;
 
 /// A running name server.
 #[derive(Debug, Clone)]
@@ -34,10 +37,31 @@ pub fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Both levels over the zones of this folder; started by the first that asks, and ended with the process.
+/// Both levels over the zones of this folder, plain and signed; started by the first that asks, and ended with the
+/// process.
 pub fn servers() -> &'static [Server; 2] {
-    static SITE: LazyLock<Site> = LazyLock::new(|| Site::start(&here("zones")));
+    static SITE: LazyLock<Site> = LazyLock::new(|| {
+        let signed = signed();
+        Site::with(
+            &[&here("zones"), &signed.zones()],
+            &format!("{FEATURES}{}", signed.table()),
+        )
+    });
     &SITE.servers
+}
+
+/// The signed zones of [`servers`]. Their files are beside the test program and stay until its next run: nobody is told
+/// when a process ends.
+pub fn signed() -> &'static Signed {
+    static SIGNED: LazyLock<Signed> = LazyLock::new(|| {
+        let program = env::current_exe().expect("a program has a path");
+        let folder = program.with_extension("files");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).expect("what the last run left can be removed");
+        }
+        Signed::make(&folder)
+    });
+    &SIGNED
 }
 
 impl Site {
@@ -46,14 +70,27 @@ impl Site {
     /// # Panics
     /// When one does not start, or a zone is refused.
     pub fn start(zones: &Path) -> Self {
+        Self::with(&[zones], FEATURES)
+    }
+
+    /// Starts both over the zones of this folder, with other tables in their configuration.
+    ///
+    /// # Panics
+    /// When one does not start.
+    pub fn set_up(tables: &str) -> Self {
+        Self::with(&[&here("zones")], tables)
+    }
+
+    /// Starts both over all zone files of some folders, with these tables in their configuration.
+    ///
+    /// # Panics
+    /// When one does not start, or a zone is refused.
+    pub fn with(zones: &[&Path], tables: &str) -> Self {
         let faults = refused(zones);
         assert!(faults.is_empty(), "{}", faults.join("\n"));
-        let (l1, l2) = (
-            format!("{ABSENT}zones = {zones:?}\n{FEATURES}"),
-            format!("{ABSENT}zones = [{zones:?}]\n{FEATURES}"),
-        );
-        let first = service::config::parse("l1.toml", &l1).expect("a configuration");
-        let second = service::config::parse("l2.toml", &l2).expect("a configuration");
+        let text = format!("{ABSENT}zones = {zones:?}\n{tables}");
+        let first = service::config::parse("l1.toml", &text).expect("a configuration");
+        let second = service::config::parse("l2.toml", &text).expect("a configuration");
         Self::of(first, second)
     }
 
@@ -111,8 +148,8 @@ impl Drop for Site {
     }
 }
 
-/// What `check` finds wrong with the zones of a folder.
-fn refused(zones: &Path) -> Vec<String> {
+/// What `check` finds wrong with the zones of some folders.
+fn refused(zones: &[&Path]) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("l1.toml");
     std::fs::write(&file, format!("{ABSENT}zones = {zones:?}\n")).expect("a file");
