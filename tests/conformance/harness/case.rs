@@ -8,7 +8,9 @@ use signpost_tests::{
 };
 
 use crate::{
+    certificate,
     decode::Message,
+    everywhere::same_everywhere,
     signed,
     site::{self, Server, servers},
     tap::{self, Overheard},
@@ -21,9 +23,18 @@ pub enum Transport {
     Udp,
     /// A stream.
     Tcp,
+    /// DNS over TLS.
+    Tls,
+    /// DNS over HTTPS, by POST.
+    Https,
+    /// DNS over HTTPS, by GET.
+    HttpsGet,
+    /// DNS over QUIC.
+    Quic,
 }
 
-/// Every transport that `dig` can use.
+/// The transports over which `dig` asks every case. What it sends over TCP goes over the encrypted ones as well, where
+/// the answer has to be the same.
 pub const ALL: &[Transport] = &[Transport::Udp, Transport::Tcp];
 
 /// Asks both servers through every transport and compares all that is said.
@@ -122,31 +133,57 @@ pub fn look_at(
                 lawful(reply);
                 signed::verify(server.dns, site::signed(), reply);
             });
-            edns_is_as_asked(&arguments, &answer);
+            if let (Transport::Tcp, Some(at)) = (transport, server.encrypted) {
+                for (query, reply) in heard.queries.iter().zip(&heard.replies) {
+                    same_everywhere(at, query, reply);
+                }
+            }
+            if *transport != Transport::Quic {
+                // kdig, which asks over QUIC, shows it in another way.
+                edns_is_as_asked(&arguments, &answer);
+            }
             no_warnings(&answer);
             at(server, &answer);
         }
     }
 }
 
-/// Runs dig once, overhearing what is sent.
+/// Runs dig once, or kdig over QUIC, overhearing what is sent where that is not encrypted.
 ///
 /// # Panics
-/// When dig cannot be run.
+/// When dig cannot be run, or the server does not listen.
 pub fn dig(server: &Server, transport: Transport, arguments: &[&str]) -> (Answer, Overheard) {
     // One question, one answer: what is cut or refused stays so.
     let once = ["+ignore", "+nobadcookie", "+noednsneg"];
     let ask =
         |address: SocketAddr, how: &[&str]| dig::dig(address, &[&once, arguments, how].concat());
-    let heard = match transport {
-        Transport::Udp => tap::udp(server.dns, |address| ask(address, &["+notcp"])),
-        Transport::Tcp => tap::tcp(server.dns, |address| ask(address, &["+tcp"])),
+    let overheard = "sockets of loopback";
+    let at = match transport {
+        Transport::Udp => {
+            return tap::udp(server.dns, |address| ask(address, &["+notcp"])).expect(overheard);
+        }
+        Transport::Tcp => {
+            return tap::tcp(server.dns, |address| ask(address, &["+tcp"])).expect(overheard);
+        }
+        _ => server.encrypted.expect("it listens"),
     };
-    heard.expect("sockets of loopback")
+    let authority = format!("+tls-ca={}", certificate::shown().chain.display());
+    let name = format!("+tls-hostname={}", certificate::NAME);
+    let secure = [&*authority, &*name];
+    let answer = match transport {
+        Transport::Https => ask(at.https, &[&["+https"], &secure[..]].concat()),
+        Transport::HttpsGet => ask(at.https, &[&["+https-get"], &secure[..]].concat()),
+        Transport::Quic => {
+            // The options of TLS choose TCP, and the last choice counts.
+            dig::kdig(at.quic, &[&secure[..], &["+quic"], arguments].concat())
+        }
+        _ => ask(at.tls, &[&["+tls"], &secure[..]].concat()),
+    };
+    (answer, Overheard::default())
 }
 
 /// Both decoders read the answer, and it is one: QR is set, RA, Z, AD and CD are clear.
-fn lawful(reply: &[u8]) {
+pub(crate) fn lawful(reply: &[u8]) {
     let message = Message::read(reply).unwrap_or_else(|error| panic!("{error}\n{reply:02x?}"));
     assert_eq!(message.flags & 0b1000_1111, 0b1000_0000, "{message:?}");
     for section in &message.sections {

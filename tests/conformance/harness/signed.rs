@@ -6,7 +6,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
 use hickory_proto::{
@@ -198,9 +198,9 @@ fn verify_one(record: &Record, rrsig: &RRSIG, records: &[Record], keys: &[DNSKEY
 
 /// The keys of a zone as this server has them, once the set is proven by a key that the parent knows.
 fn keys_of(server: SocketAddr, trusted: &Signed, zone: &Name) -> Vec<DNSKEY> {
-    static KNOWN: Mutex<Option<HashMap<(SocketAddr, Name), Vec<DNSKEY>>>> = Mutex::new(None);
+    type Known = HashMap<(SocketAddr, Name), Vec<DNSKEY>>;
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
     let keys = known.entry((server, zone.clone()));
     keys.or_insert_with(|| ask_for_keys(server, trusted, zone))
         .clone()

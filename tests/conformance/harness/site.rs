@@ -10,7 +10,7 @@ use std::{
 
 use service::shutdown::{self, Trigger};
 
-use crate::signed::Signed;
+use crate::{certificate::shown, encrypted::Addresses, signed::Signed};
 
 /// A running name server.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Server {
     pub name: &'static str,
     /// UDP and TCP.
     pub dns: SocketAddr,
+    /// TLS, HTTPS and QUIC, where it listens for them.
+    pub encrypted: Option<Addresses>,
     /// Metrics and health.
     pub admin: SocketAddr,
 }
@@ -44,7 +46,7 @@ pub fn servers() -> &'static [Server; 2] {
         let signed = signed();
         Site::with(
             &[&here("zones"), &signed.zones()],
-            &format!("{FEATURES}{}", signed.table()),
+            &format!("{FEATURES}{}{}", signed.table(), shown().table()),
         )
     });
     &SITE.servers
@@ -53,15 +55,22 @@ pub fn servers() -> &'static [Server; 2] {
 /// The signed zones of [`servers`]. Their files are beside the test program and stay until its next run: nobody is told
 /// when a process ends.
 pub fn signed() -> &'static Signed {
-    static SIGNED: LazyLock<Signed> = LazyLock::new(|| {
+    static SIGNED: LazyLock<Signed> = LazyLock::new(|| Signed::make(files()));
+    &SIGNED
+}
+
+/// A folder for what lives as long as the process.
+pub(crate) fn files() -> &'static Path {
+    static FILES: LazyLock<PathBuf> = LazyLock::new(|| {
         let program = env::current_exe().expect("a program has a path");
         let folder = program.with_extension("files");
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("what the last run left can be removed");
         }
-        Signed::make(&folder)
+        fs::create_dir(&folder).expect("a folder");
+        folder
     });
-    &SIGNED
+    &FILES
 }
 
 impl Site {
@@ -115,13 +124,8 @@ impl Site {
                     .await
                     .expect("L1 starts");
                 let l2 = nameserver_l2::start(l2, shutdown).await.expect("L2 starts");
-                let server = |name, dns: &[SocketAddr], admin| Server {
-                    name,
-                    dns: dns[0],
-                    admin,
-                };
-                let first = server("nameserver-l1", &l1.dns, l1.admin);
-                let second = server("nameserver-l2", &l2.dns, l2.admin);
+                let first = server("nameserver-l1", &l1);
+                let second = server("nameserver-l2", &l2);
                 tell.send([first, second]).expect("a listener");
                 l1.wait().await.expect("an orderly end");
                 l2.wait().await.expect("an orderly end");
@@ -132,6 +136,23 @@ impl Site {
             trigger: Some(trigger),
             running: Some(running),
         }
+    }
+}
+
+fn server(name: &'static str, running: &nameserver::Running) -> Server {
+    let encrypted = &running.encrypted;
+    let addresses = || {
+        Some(Addresses {
+            tls: *encrypted.tls.first()?,
+            https: *encrypted.https.first()?,
+            quic: *encrypted.quic.first()?,
+        })
+    };
+    Server {
+        name,
+        dns: running.dns[0],
+        encrypted: addresses(),
+        admin: running.admin,
     }
 }
 
