@@ -98,6 +98,42 @@ fn a_wildcard_without_the_type_is_denied_at_the_name_itself() {
 }
 
 #[test]
+fn an_answer_from_a_wildcard_is_signed_as_the_name_that_was_asked_for() {
+    // As if that name existed, which no denial beside it has to tell apart.
+    check(
+        "3.3",
+        "x.y.wild.signed.test TXT +dnssec",
+        "NOERROR aa
+         answer x.y.wild.signed.test. 300 TXT \"any\"
+         answer x.y.wild.signed.test. 300 RRSIG TXT 13 5 300 signed.test.",
+    );
+    check(
+        "3.3",
+        "x.aliases.signed.test TXT +dnssec",
+        "NOERROR aa
+         answer x.aliases.signed.test. 300 CNAME www.signed.test.
+         answer x.aliases.signed.test. 300 RRSIG CNAME 13 4 300 signed.test.
+         answer www.signed.test. 300 TXT \"a host\"
+         answer www.signed.test. 300 RRSIG TXT 13 3 300 signed.test.",
+    );
+    // A name that is there hides the wildcard, and below it there is nothing.
+    denied(
+        "3.2",
+        "below.wild.signed.test TXT +dnssec",
+        "NOERROR",
+        "below.wild.signed.test.",
+        "A RRSIG NSEC",
+    );
+    denied(
+        "3.1",
+        "x.below.wild.signed.test TXT +dnssec",
+        "NOERROR",
+        "x.below.wild.signed.test.",
+        "RRSIG NSEC TYPE128",
+    );
+}
+
+#[test]
 fn an_unsigned_referral_is_proven_at_the_cut() {
     check(
         "3.4",
