@@ -1,5 +1,6 @@
 //! Recipes, each a line or two of plain cargo: `cargo xtask test` is what CI runs.
 
+mod conformance;
 mod packages;
 mod peers;
 
@@ -10,10 +11,11 @@ use anyhow::{Context, bail};
 const USAGE: &str = "usage: cargo xtask <recipe>
 
 recipes:
-  test     install the Debian packages that tests use (says which first), then check and test everything
-  nightly  the tests of conformance that take minutes each: many questions, many reloads, many bad packets
-  lint     formatting, clippy with warnings as errors, documentation
-  doc      build the documentation, warnings as errors
+  test         install the Debian packages that tests use (says which first), then check and test everything
+  conformance  what the RFCs ask, a file each, and how much was asked over which transport: a minute or two
+  nightly      the tests of conformance that take minutes each: many questions, many reloads, many bad packets
+  lint         formatting, clippy with warnings as errors, documentation
+  doc          build the documentation, warnings as errors
 ";
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["test"] => test(),
+        ["conformance"] => conformance(),
         ["nightly"] => nightly(),
         ["lint"] => lint(),
         ["doc"] => doc(),
@@ -48,6 +51,12 @@ fn test() -> anyhow::Result<()> {
     lint()?;
     // With the tools installed, a test that cannot find its tool has failed, not skipped.
     run(cargo(&["test", "--workspace", "--no-fail-fast"]).env("SIGNPOST_REQUIRE_TOOLS", "1"))
+}
+
+fn conformance() -> anyhow::Result<()> {
+    packages::install_missing()?;
+    peers::unpack_missing()?;
+    conformance::run()
 }
 
 fn nightly() -> anyhow::Result<()> {
