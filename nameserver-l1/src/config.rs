@@ -15,6 +15,7 @@ use nameserver::{
 };
 use serde::Deserialize;
 use service::config::ConfigError;
+use service::logs::Log;
 
 /// The configuration of one first-level name server (TOML, unknown keys refused).
 #[derive(Debug, Clone, Deserialize)]
@@ -44,6 +45,8 @@ pub struct Config {
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
     pub dnstap: Dnstap,
+    /// How the log is written.
+    pub log: Log,
     /// Zone files, or folders of `*.zone` files; a single one needs no list. A file `NAME.zone` holds the zone NAME.
     #[serde(deserialize_with = "settings::one_or_more")]
     pub zones: Vec<PathBuf>,
@@ -78,6 +81,7 @@ impl Default for Config {
             dnssec: Dnssec::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
+            log: Log::default(),
             zones: vec!["zones".into()],
             services: "zones/services.toml".into(),
             releases: "run/releases".into(),

@@ -8,8 +8,10 @@ use nameserver_l1::{
     Config,
     commands::{self, Offline},
 };
-use service::shutdown::Shutdown;
+use service::{logs, shutdown::Shutdown};
 use traffic_map::Subnet;
+
+const PROGRAM: &str = "nameserver-l1";
 
 /// First-level name server: answers SRV queries with tokens, by the client's place in the traffic map.
 #[derive(Parser)]
@@ -62,8 +64,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    service::logs::init("nameserver-l1");
-    let done = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    if !matches!(command, Command::Run { .. }) {
+        logs::init(PROGRAM);
+    }
+    let done = match command {
         Command::Run { config } => run(&config),
         Command::Check { config, json } => return check::tell(&commands::check(&config), json),
         Command::Dnssec { config, action } => keys(&config, &action),
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(config: &std::path::Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
+    logs::init_as(PROGRAM, config.log);
     let running = nameserver_l1::start(config, Shutdown::on_signals()).await?;
     running.announce();
     running.wait().await

@@ -27,12 +27,14 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let shell = Shell::new(config.settings(), &registry)?;
     let metrics = Metrics::register(&registry, shell.reloads(), config.stale_seconds);
     let metrics = metrics.context("metrics")?;
+    let in_force = metrics.in_force.clone();
     let mut follower = Follower::new(&config, metrics, shell.door());
     follower.follow();
     // A start beside a bad release: the reader then has the one before.
     follower.follow();
 
     let mut server = shell.listen(shutdown)?;
+    server.await_release(in_force);
     let routes = status::routes(Arc::clone(&follower.explainer));
     server.poll("following the files", move || follower.follow());
     server.admin(routes)

@@ -321,6 +321,31 @@ fn the_running_program_says_where_it_listens_explains_and_ends_on_a_signal() {
     assert!(ended.success() && child.wait().unwrap().success());
 }
 
+#[test]
+fn the_log_is_an_object_in_each_line_if_the_configuration_says_so() {
+    let site = Site::new();
+    let text = std::fs::read_to_string(site.config_file()).unwrap();
+    site.write("l1.toml", &format!("{text}[log]\nformat = \"json\"\n"));
+    let mut child = Command::new(PROGRAM)
+        .args(["run", "--config", site.config_file().to_str().unwrap()])
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let adopted = lines.find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        (line["fields"]["message"] == "serving the new version").then_some(line)
+    });
+    let adopted = adopted.unwrap();
+    assert_eq!(adopted["level"], "INFO", "{adopted}");
+    assert!(adopted["fields"]["source"].is_string(), "{adopted}");
+    assert!(adopted["timestamp"].is_string(), "{adopted}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_families_are_served_on_one_port() {
     let site = Site::new();

@@ -17,8 +17,8 @@ use hickory_proto::op::ResponseCode;
 use nameserver_l1::commands;
 use route_token::KeyRing;
 use support::{
-    Asker, OWNER, SERVICES, SRV, Server, Site, ZONE, ask, eventually, random_map, random_map_of,
-    until_metric,
+    Asker, OWNER, SERVICES, SRV, Server, Site, ZONE, ask, eventually, page, random_map,
+    random_map_of, until_metric, until_page,
 };
 use traffic_map::{Map, Subnet};
 
@@ -42,6 +42,24 @@ fn mapped_client(maps: &[Map]) -> Subnet {
 fn refused_lines(server: &Server, source: &str, count: u32) {
     let line = format!("signpost_reload_refused{{source=\"{source}\"}} {count}");
     until_metric(server.admin, &line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_ready_when_it_has_zones_and_a_release_and_says_what_it_lacks() {
+    let site = Site::new();
+    std::fs::remove_file(site.path("zones/stream.test.zone")).unwrap();
+    let server = site.start().await;
+    let check = |expected: &str, status: &str| {
+        let page = until_page(server.admin, "/readyz", expected);
+        assert!(page.starts_with(status), "{page}");
+    };
+    check("no zone is loaded\n", "HTTP/1.1 503");
+    assert!(page(server.admin, "/healthz").starts_with("HTTP/1.1 200"));
+    site.write("zones/stream.test.zone", ZONE);
+    check("no release is in force\n", "HTTP/1.1 503");
+    site.publish(&random_map(3, 20, 5));
+    check("\r\n\r\nready\n", "HTTP/1.1 200");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

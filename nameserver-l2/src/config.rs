@@ -12,6 +12,7 @@ use nameserver::dnstap::Dnstap;
 use nameserver::settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload};
 use serde::Deserialize;
 use service::config::ConfigError;
+use service::logs::Log;
 
 /// Most addresses in one answer: eight AAAA records and a token fit into 512 octets.
 pub const ANSWERS_MAX: usize = 8;
@@ -44,6 +45,8 @@ pub struct Config {
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
     pub dnstap: Dnstap,
+    /// How the log is written.
+    pub log: Log,
     /// Zone files, or folders of `*.zone` files; a single one needs no list. Those that `services` names as token zones hold tokens.
     #[serde(deserialize_with = "settings::one_or_more")]
     pub zones: Vec<PathBuf>,
@@ -100,6 +103,7 @@ impl Default for Config {
             dnssec: Dnssec::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
+            log: Log::default(),
             zones: vec!["zones".into()],
             services: "zones/services.toml".into(),
             releases: "run/releases".into(),

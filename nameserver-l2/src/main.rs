@@ -6,8 +6,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use nameserver::dnssec;
 use nameserver_l2::{Config, check, keys, start};
+use service::logs;
 use service::shutdown::Shutdown;
 use traffic_map::Subnet;
+
+const PROGRAM: &str = "nameserver-l2";
 
 /// Second-level name server: turns tokens into the addresses of live edges.
 #[derive(Parser)]
@@ -69,8 +72,11 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::logs::init("nameserver-l2");
-    match execute(Arguments::parse().command).await {
+    let command = Arguments::parse().command;
+    if !matches!(command, Command::Run { .. }) {
+        logs::init(PROGRAM);
+    }
+    match execute(command).await {
         Ok(code) => code,
         Err(error) => service::fail(&error),
     }
@@ -79,7 +85,9 @@ async fn main() -> ExitCode {
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config } => {
-            let running = start(Config::load(&config)?, Shutdown::on_signals()).await?;
+            let config = Config::load(&config)?;
+            logs::init_as(PROGRAM, config.log);
+            let running = start(config, Shutdown::on_signals()).await?;
             running.announce();
             running.wait().await?;
             Ok(ExitCode::SUCCESS)

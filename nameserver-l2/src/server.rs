@@ -30,7 +30,10 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let reloads = shell.reloads();
     reloads.expect(&["zone", "services", "keys", "release"]);
     let in_force = InForce::register(&registry, config.stale_seconds).context("metrics")?;
-    let told = Told { reloads, in_force };
+    let told = Told {
+        reloads,
+        in_force: in_force.clone(),
+    };
     let probe = config.probe;
     let mut follower = Follower::new(config, view.clone(), counters, told, shell.door());
     follower.follow();
@@ -38,6 +41,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     follower.follow();
 
     let mut server = shell.listen(shutdown)?;
+    server.await_release(in_force);
     let routes = explain::routes(follower.explainer.clone());
     let probes = probe::run(view, probe, server.ending());
     server.task("probing edges", async move {

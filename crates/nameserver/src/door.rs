@@ -82,6 +82,11 @@ impl Door {
         self.current.store(Arc::new(making.snapshot()));
     }
 
+    /// True if there is something to answer from.
+    pub(crate) fn has_zones(&self) -> bool {
+        !self.current.load().zones.is_empty()
+    }
+
     /// Looks whether what the shell itself follows has changed, and puts it in force.
     pub(crate) fn poll(&self, reloads: &Reloads) {
         let mut making = self.lock();

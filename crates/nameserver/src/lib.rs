@@ -20,6 +20,7 @@ pub mod door;
 mod encrypted;
 pub mod exposition;
 mod outgoing;
+mod ready;
 pub mod reloads;
 pub mod running;
 pub mod settings;

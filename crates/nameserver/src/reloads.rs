@@ -142,6 +142,11 @@ impl InForce {
         }
     }
 
+    /// True once there is a release.
+    pub fn is_there(&self) -> bool {
+        self.generation.get() > 0
+    }
+
     /// As last judged. Lock-free.
     pub fn is_stale(&self) -> bool {
         self.stale.get() != 0

@@ -16,7 +16,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::certificate::Keeper;
 use crate::dnssec::{self, SignedZones};
 use crate::encrypted::{self, Encrypted};
-use crate::{Door, Reloads, Settings, Traffic, dnstap, unix_seconds};
+use crate::ready::Ready;
+use crate::{Door, InForce, Reloads, Settings, Traffic, dnstap, unix_seconds};
 
 /// A server that does not listen yet: snapshots can be put behind its door before the first query comes.
 pub struct Shell {
@@ -34,6 +35,7 @@ pub struct Shell {
 pub struct Starting {
     registry: Registry,
     admin: SocketAddr,
+    ready: Ready,
     dns: Vec<SocketAddr>,
     encrypted: Encrypted,
     udp: Vec<udp::UdpHandle>,
@@ -118,6 +120,7 @@ impl Shell {
         let mut server = Starting {
             registry: self.registry,
             admin: self.settings.admin,
+            ready: Ready::new(self.door.clone()),
             dns: Vec::new(),
             encrypted: Encrypted::default(),
             udp: Vec::new(),
@@ -212,12 +215,18 @@ impl Starting {
         });
     }
 
-    /// Opens the admin port, with these routes beside metrics and health.
+    /// Without a release in force the server is not ready, whatever its zones.
+    pub fn await_release(&mut self, in_force: InForce) {
+        self.ready.await_release(in_force);
+    }
+
+    /// Opens the admin port, with these routes beside metrics, health and readiness.
     ///
     /// # Errors
     /// When its address cannot be bound.
     pub fn admin(self, routes: Router) -> anyhow::Result<Running> {
         let registry = self.registry.clone();
+        let routes = routes.merge(self.ready.clone().route());
         let admin = admin::serve(self.admin, registry, routes, self.ending())?;
         Ok(Running {
             dns: self.dns.clone(),

@@ -346,13 +346,18 @@ pub fn page(admin: SocketAddr, path: &str) -> String {
 
 /// Waits until the metrics have this line.
 pub fn until_metric(admin: SocketAddr, line: &str) {
+    until_page(admin, "/metrics", line);
+}
+
+/// Waits until a page of the admin port says this; gives the page.
+pub fn until_page(admin: SocketAddr, path: &str, text: &str) -> String {
     let until = Instant::now() + Duration::from_secs(10);
-    while !page(admin, "/metrics").contains(line) {
-        assert!(
-            Instant::now() < until,
-            "no {line} in\n{}",
-            page(admin, "/metrics")
-        );
+    loop {
+        let page = page(admin, path);
+        if page.contains(text) {
+            return page;
+        }
+        assert!(Instant::now() < until, "no {text} in\n{page}");
         std::thread::yield_now();
     }
 }
