@@ -101,10 +101,10 @@ impl Keeper {
             return self.doubt.take().map_or(Ok(false), Err);
         }
         self.doubt = looked.into_iter().find_map(Result::err);
-        let (Some(chain), Some(key)) = (self.chain.text(), self.key.text()) else {
-            return Ok(false);
+        let (Ok(chain), Ok(key)) = (self.chain.read(), self.key.read()) else {
+            return Ok(false); // said, or about to be
         };
-        let taken = read(&self.pair, chain, key).and_then(|next| {
+        let taken = read(&self.pair, &chain, &key).and_then(|next| {
             // Better one that is over than none, but not instead of a good one.
             let is_good = self
                 .certificate

@@ -19,6 +19,7 @@ pub mod dnstap;
 pub mod door;
 mod encrypted;
 pub mod exposition;
+mod included;
 mod outgoing;
 mod ready;
 pub mod reloads;

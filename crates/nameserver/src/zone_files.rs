@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dns_engine::{Zone, Zones, name, zonefile};
 use service::diagnostic::{Diagnostic, Report, Severity};
 use service::watch;
+
+use crate::included::place;
 
 /// Polls that a file of a folder has to be missing for until it counts as removed: some editors move it away first.
 const MISSING_POLLS: u8 = 2;
@@ -143,7 +145,7 @@ impl Watched {
     /// The zone anew, if the file or one that it includes has changed.
     fn poll(&mut self, naming: Naming, warnings: &mut Report) -> Option<Result<Version, Report>> {
         let changed = match self.main.poll() {
-            Ok(text) => text.is_some(),
+            Ok(text) => text,
             Err(error) => {
                 let message = format!("cannot be read: {error}");
                 return Some(Err(whole(self.main.path(), message).into()));
@@ -154,12 +156,12 @@ impl Watched {
             // One that goes away has changed as well; the zone that includes it is then wrong.
             changed_below |= file.poll().map_or(true, |text| text.is_some());
         }
-        if changed || changed_below {
-            let path = self.main.path().to_owned();
-            let text = self.main.text()?.to_owned();
-            return Some(self.parse(&path, &text, naming, warnings));
-        }
-        None
+        let text = match changed {
+            None if changed_below => self.main.read().ok(), // it was told that it cannot be read
+            changed => changed,
+        };
+        let path = self.main.path().to_owned();
+        Some(self.parse(&path, &text?, naming, warnings))
     }
 
     fn parse(
@@ -177,10 +179,8 @@ impl Watched {
             let path = place(root, Path::new(including), Path::new(written))?;
             let file = included.entry(path.clone());
             let file = file.or_insert_with(|| watch::File::new(&path));
-            let text = file.poll().map_err(|error| error.to_string())?;
-            // No news about a file that is included twice.
-            let text = text.or_else(|| file.text().map(str::to_owned));
-            Ok((path.display().to_string(), text.unwrap_or_default()))
+            let text = file.read().map_err(|error| error.to_string())?;
+            Ok((path.display().to_string(), text))
         };
         let name = path.display().to_string();
         let loaded = zonefile::parse_with(&name, text, origin.as_deref(), &mut open);
@@ -193,35 +193,6 @@ impl Watched {
                 findings: findings.into_iter().map(diagnostic).collect(),
             }),
         }
-    }
-}
-
-/// The file that an `$INCLUDE` means: relative to the file it stands in, and nowhere outside the folder of the zone file,
-/// so that whoever may write a zone cannot have the server show other files.
-fn place(root: &Path, including: &Path, written: &Path) -> Result<PathBuf, String> {
-    let mut path = PathBuf::new();
-    for part in including.with_file_name(written).components() {
-        match part {
-            Component::ParentDir if path.file_name().is_some() => {
-                path.pop();
-            }
-            Component::CurDir => {}
-            part => path.push(part),
-        }
-    }
-    let is_down = |part| matches!(part, Component::Normal(_));
-    let inside = path.strip_prefix(root);
-    let inside = inside.is_ok_and(|inside| inside.components().all(is_down));
-    // A link may lead anywhere.
-    let real = |path: &Path| std::fs::canonicalize(path);
-    let leads_out = match (real(&path), real(root)) {
-        (Ok(path), Ok(root)) => !path.starts_with(root),
-        _ => false,
-    };
-    if inside && !leads_out {
-        Ok(path)
-    } else {
-        Err("it is outside of the zone file's folder".to_owned())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Files an operator may change while a program runs: polled, since that also works on network and overlay file systems.
 
 use std::fmt;
-use std::io;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,11 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// A stamp taken this soon after a write proves little: a second write may fall into the same clock tick.
 const TICK: Duration = Duration::from_millis(50);
 
-/// One watched text file. The first [`File::poll`] always gives the content.
+/// A watched file has at most this many octets: a zone of ten million records has less, and no mistake should fill the
+/// memory.
+const SIZE_MAX: u64 = 1 << 30;
+
+/// One watched text file. The first [`File::poll`] always gives the content, which is not kept.
 pub struct File {
     path: PathBuf,
     seen: Option<Seen>,
@@ -20,7 +25,15 @@ pub struct File {
 
 struct Seen {
     stamp: Option<Stamp>,
-    text: Option<String>,
+    /// A hash of the text; `None` while it cannot be read.
+    hash: Option<u64>,
+}
+
+impl Seen {
+    const LOST: Seen = Seen {
+        stamp: None,
+        hash: None,
+    };
 }
 
 /// What `stat` says; device and inode catch a file replaced by one of the same size and age.
@@ -47,11 +60,6 @@ impl File {
         &self.path
     }
 
-    /// The text as the last call of [`File::poll`] found it; `None` before the first and while it cannot be read.
-    pub fn text(&self) -> Option<&str> {
-        self.seen.as_ref()?.text.as_deref()
-    }
-
     /// The whole text, if it differs from what the last call found; `None` when nothing has changed.
     ///
     /// # Errors
@@ -70,27 +78,41 @@ impl File {
             }
             Err(error) => return self.lost(error),
         };
-        let text = match std::fs::read_to_string(&self.path) {
-            Ok(text) => text,
+        let (text, changed) = match read(&self.path) {
+            Ok(text) => self.note(stamp, text),
             Err(error) => return self.lost(error),
         };
-        let changed = self
-            .seen
-            .as_ref()
-            .is_none_or(|seen| seen.text.as_deref() != Some(&*text));
-        self.seen = Some(Seen {
-            stamp,
-            text: Some(text.clone()),
-        });
         Ok(changed.then_some(text))
     }
 
+    /// The whole text as it is now, which counts as seen.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(&mut self) -> io::Result<String> {
+        let stamp = stat(&self.path).map(|(stamp, settled)| settled.then_some(stamp));
+        match stamp.and_then(|stamp| Ok((stamp, read(&self.path)?))) {
+            Ok((stamp, text)) => Ok(self.note(stamp, text).0),
+            Err(error) => {
+                self.seen = Some(Seen::LOST);
+                Err(error)
+            }
+        }
+    }
+
+    /// Remembers a text, and tells if it is another than before.
+    fn note(&mut self, stamp: Option<Stamp>, text: String) -> (String, bool) {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let hash = Some(hasher.finish());
+        let changed = self.seen.as_ref().is_none_or(|seen| seen.hash != hash);
+        self.seen = Some(Seen { stamp, hash });
+        (text, changed)
+    }
+
     fn lost(&mut self, error: io::Error) -> io::Result<Option<String>> {
-        let again = self.seen.as_ref().is_some_and(|seen| seen.text.is_none());
-        self.seen = Some(Seen {
-            stamp: None,
-            text: None,
-        });
+        let again = self.seen.as_ref().is_some_and(|seen| seen.hash.is_none());
+        self.seen = Some(Seen::LOST);
         if again { Ok(None) } else { Err(error) }
     }
 }
@@ -100,6 +122,21 @@ impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("File").field(&self.path).finish()
     }
+}
+
+/// The text of a regular file. Others are refused: a pipe would be waited for, and a device never ends.
+fn read(path: &Path) -> io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(SIZE_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SIZE_MAX {
+        let message = format!("it is larger than {SIZE_MAX} octets");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(text)
 }
 
 /// The stamp, and whether the file has been quiet long enough for the stamp to identify its content.
@@ -140,7 +177,8 @@ mod tests {
         );
         std::fs::write(&path, "two").unwrap();
         assert_eq!(file.poll().unwrap(), None, "touched, not changed");
-        assert_eq!(file.text(), Some("two"));
+        assert_eq!(file.read().unwrap(), "two", "as often as it is wanted");
+        assert_eq!(file.poll().unwrap(), None, "it was seen");
         assert_eq!(format!("{file:?}"), format!("File({path:?})"));
     }
 
@@ -150,8 +188,25 @@ mod tests {
         let path = folder.path().join("a");
         let mut file = File::new(&path);
         assert_eq!(file.poll().unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!((file.poll().unwrap(), file.text()), (None, None));
+        assert_eq!(file.poll().unwrap(), None);
         std::fs::write(&path, "back").unwrap();
         assert_eq!(file.poll().unwrap().as_deref(), Some("back"));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_or_too_large_is_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| File::new(path).poll().unwrap_err().to_string();
+        assert!(refused(folder.path()).contains("no regular file"));
+        // Reading would wait for somebody who writes.
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        assert!(refused(&pipe).contains("no regular file"));
+        assert!(refused(Path::new("/dev/zero")).contains("no regular file"));
+        let large = folder.path().join("large");
+        let file = std::fs::File::create(&large).unwrap();
+        file.set_len(SIZE_MAX + 1).unwrap();
+        assert!(refused(&large).contains("larger than"));
     }
 }
