@@ -438,3 +438,43 @@ fn a_digest_with_sha_512_is_verified_too() {
         [wrong(6, "error"), wrong(7, "error")]
     );
 }
+
+#[test]
+fn what_says_nothing_stands_alone() {
+    check(
+        "x MX 0 .\nx MX 10 m.o.",
+        "1:3 warning: a null MX record beside others",
+    );
+    check_good("x MX 0 .");
+    check(
+        "@ CDS 0 0 0 00\n@ CDS 1 13 1 0000000000000000000000000000000000000000",
+        "1:3 warning: a CDS record that asks for the removal of the DS records, beside others",
+    );
+    check(
+        "@ CDNSKEY 257 3 13 AAAA\n@ CDNSKEY 0 3 0 AA==",
+        "2:3 warning: a CDNSKEY record that asks for the removal of the DS records, beside others",
+    );
+    check_good("@ CDS 0 0 0 00\n@ CDNSKEY 0 3 0 AA==");
+}
+
+#[test]
+fn the_alias_form_of_a_service_stands_alone_and_has_no_parameters() {
+    check(
+        "x HTTPS 1 . alpn=h2\nx HTTPS 0 y.o.",
+        "2:3 warning: an alias form (priority 0) beside others",
+    );
+    check(
+        "x SVCB 0 y.o. port=53",
+        "1:3 warning: parameters in an alias form (priority 0)",
+    );
+    check_good("x SVCB 0 y.o.\ny HTTPS 1 . alpn=h2\ny HTTPS 2 y.o.");
+}
+
+#[test]
+fn addresses_below_a_delegation_belong_to_name_servers() {
+    check(
+        "c NS n.c\nn.c A 192.0.2.1\nm.c A 192.0.2.2\nm.c AAAA 2001:db8::1",
+        "3:1 warning: no NS record names m.c.t., which is below a delegation",
+    );
+    check_good("c NS N.D\nd NS n.d\nn.d A 192.0.2.1\nx A 192.0.2.1");
+}

@@ -2,6 +2,7 @@
 //! else than was meant.
 
 mod apex;
+mod company;
 mod digest;
 mod owners;
 mod sets;

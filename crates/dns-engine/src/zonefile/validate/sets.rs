@@ -2,8 +2,8 @@
 
 use super::super::place::Faults;
 use super::super::records::Item;
-use super::check_final_dot;
 use super::owners::{Owner, Owners};
+use super::{check_final_dot, company};
 use crate::gather::Has;
 use crate::name::{self, Text};
 use crate::request::HEADER;
@@ -18,11 +18,13 @@ const ANSWER_FRAME: usize = HEADER + 4 + 11;
 const RECORD_FRAME: usize = 12;
 
 pub(super) fn check(owners: Owners<'_>, faults: &mut Faults) {
+    let servers = servers(owners);
     for owner in owners.iter() {
         let mut checks = Checks {
             apex: owners.apex,
             owners,
             owner,
+            servers: &servers,
             faults,
         };
         checks.name();
@@ -34,10 +36,33 @@ pub(super) fn check(owners: Owners<'_>, faults: &mut Faults) {
     }
 }
 
+/// For each name of the zone whether an NS record names it; empty if nothing is delegated.
+fn servers(owners: Owners<'_>) -> Vec<bool> {
+    let gathered = owners.gathered;
+    if !gathered.below.any(Has::NS) {
+        return Vec::new();
+    }
+    let mut servers = vec![false; gathered.numbers().len()];
+    let mut lowered = Vec::new();
+    for item in &owners.records.items {
+        if item.rtype == rtype::NS {
+            lowered.clear();
+            lowered.extend(owners.records.data(item).iter().map(u8::to_ascii_lowercase));
+            let named = gathered.names.find(&lowered);
+            if let Some(server) = named.and_then(|number| servers.get_mut(number as usize)) {
+                *server = true;
+            }
+        }
+    }
+    servers
+}
+
 struct Checks<'r, 'f> {
     apex: &'r [u8],
     owners: Owners<'r>,
     owner: Owner<'r>,
+    /// See [`servers`].
+    servers: &'f [bool],
     faults: &'f mut Faults,
 }
 
@@ -105,6 +130,14 @@ impl<'r> Checks<'r, '_> {
         let Some(first) = rest.next() else { return };
         let rtype = first.rtype;
         self.types(first);
+        let records = self.owners.records;
+        for item in set.clone() {
+            if company::has_idle_parameters(rtype, records.data(item)) {
+                let message = "parameters in an alias form (priority 0)";
+                let hint = "clients ignore them (RFC 9460 §2.4.2): remove them, or give a priority";
+                self.faults.warning(item.place(), message, hint);
+            }
+        }
         if let Some(other) = rest.clone().find(|item| item.ttl != first.ttl) {
             let rtype = rtype::text(rtype);
             let message = format!("{rtype} records of one name differ in TTL");
@@ -114,7 +147,6 @@ impl<'r> Checks<'r, '_> {
         if rest.next().is_none() {
             return;
         }
-        let records = self.owners.records;
         let datas = set.clone().map(|item| records.data(item));
         let mut different = 0;
         for (item, repeated) in set.clone().zip(repetitions(rtype, datas)) {
@@ -129,6 +161,9 @@ impl<'r> Checks<'r, '_> {
                 let hint = "a name has at most one: remove the other";
                 self.faults.error(item.place(), message, hint);
             }
+        }
+        if let Some((item, message, hint)) = company::odd(records, set.clone()) {
+            self.faults.warning(item.place(), message, hint);
         }
         let octets: usize = set
             .map(|item| RECORD_FRAME + records.data(item).len())
@@ -189,12 +224,25 @@ impl<'r> Checks<'r, '_> {
         let Some(cut) = above(Has::NS).filter(|cut| *cut != apex) else {
             return;
         };
+        let is_server = self.servers.get(self.owner.number as usize);
+        if is_server == Some(&false)
+            && let Some(address) = self.owner.items().find(|item| is_address(item.rtype))
+        {
+            let owner = Text(records.owner_of(address));
+            let message = format!("no NS record names {owner}, which is below a delegation");
+            let hint = "it is never served: remove it, or name it in the NS records";
+            self.faults.warning(address.owner_place(), message, hint);
+        }
         let hidden = self.owner.items();
-        for item in hidden.filter(|item| !matches!(item.rtype, rtype::A | rtype::AAAA)) {
+        for item in hidden.filter(|item| !is_address(item.rtype)) {
             let owner = Text(records.owner_of(item));
             let message = format!("{owner} belongs to the delegated zone {}", Text(cut));
             let hint = "it is never served: below a delegation stand addresses of its name servers";
             self.faults.warning(item.owner_place(), message, hint);
         }
     }
+}
+
+fn is_address(rtype: u16) -> bool {
+    matches!(rtype, rtype::A | rtype::AAAA)
 }
