@@ -127,7 +127,12 @@ impl<'b> Reply<'b> {
         let Some(signer) = self.signer.as_mut().filter(|signer| signer.proves()) else {
             return self.writer.negative(zone);
         };
-        let ttl = zone.negative_ttl();
+        // A proof that is not true for every client must not be used for others: resolvers that make their own
+        // denials from it (RFC 8198) know nothing of scopes.
+        let ttl = match self.scope {
+            0 => zone.negative_ttl(),
+            _ => 0,
+        };
         // Every name has the two types that a proof consists of, also one that has no others.
         let proof_asked = matches!(rtype, rtype::NSEC | rtype::RRSIG);
         if proof_asked && (exists || self.wish.dnssec_ok) {
@@ -152,7 +157,14 @@ impl<'b> Reply<'b> {
             name: zone.origin(),
         };
         let writer = &mut self.writer;
-        signer.sign(writer, at_origin, rtype::SOA, (soa.ttl, ttl), soa.rdatas())?;
+        let shown = zone.negative_ttl();
+        signer.sign(
+            writer,
+            at_origin,
+            rtype::SOA,
+            (soa.ttl, shown),
+            soa.rdatas(),
+        )?;
         let at = Place {
             section: Section::Authority,
             ..at

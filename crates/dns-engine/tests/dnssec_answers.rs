@@ -95,6 +95,9 @@ impl Tailor for Policy {
         match (labels[0], question.rtype) {
             (b"_rtsp", rtype::SRV) => {
                 answer.set_scope(24);
+                if client.subnet.is_some_and(|subnet| subnet.source_len == 8) {
+                    return Verdict::NoData;
+                }
                 let near = client.subnet.is_some_and(|subnet| subnet.source_len == 24);
                 let target = wire(if near { "NEAR.edge" } else { "far.edge" });
                 for weight in [70, 30, 50] {
@@ -534,6 +537,20 @@ fn tailored_answers_are_signed_and_their_types_told_whoever_asks() {
     assert_eq!(held("*.wild.example", "MX"), types("A TXT RRSIG NSEC"));
     let (answer, _) = ask(&snapshot, "refused.example", "A", DO);
     assert_eq!((answer.rcode, answer.authority.len()), (5, 0));
+}
+
+/// What one client does not have others may: a proof of it is for nobody else (RFC 8198 knows no scopes).
+#[test]
+fn a_denial_for_one_client_s_network_is_not_kept() {
+    let snapshot = sign(example_with(Policy), Algorithm::EcdsaP256Sha256);
+    let keys = keys_of(&snapshot, "example");
+    let query = Query::new("_rtsp._tcp.live.example", "SRV").edns_flags(DO);
+    let octets = ask_octets(&snapshot, &query.subnet(&[0, 1, 8, 0, 198]), Transport::Udp);
+    let taken = verify(&octets, keys, &snapshot.zones, NOW);
+    assert_eq!(taken.denials[0].3, types("RRSIG NSEC"));
+    let ttl = |owner: &str, rtype| taken.sets[&(1, wire(owner), rtype)].ttl;
+    assert_eq!(ttl("_rtsp._tcp.live.example", rtype::NSEC), 0);
+    assert_eq!(ttl("example", rtype::SOA), 300);
 }
 
 /// For each name and type: the type is in the name's NSEC record if and only if a question for it has an answer.
