@@ -188,7 +188,7 @@ impl Worker for Attendant {
                 Reply::Send(length) => out.get(..length),
                 _ => None,
             };
-            tap.tell(asked, query, answer, from);
+            tap.tell(asked, query, self.scratch.zone(), answer, from);
         }
         reply
     }

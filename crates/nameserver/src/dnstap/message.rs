@@ -35,7 +35,8 @@ pub(crate) fn head(identity: Option<&str>, version: Option<&str>) -> Vec<u8> {
 }
 
 /// Writes a `Message` into `body`, whose old content goes.
-pub(crate) fn encode(kind: &Kind<'_>, from: &Arrival, body: &mut Vec<u8>) {
+/// `zone` is the wire name of the zone that the query is for.
+pub(crate) fn encode(kind: &Kind<'_>, zone: Option<&[u8]>, from: &Arrival, body: &mut Vec<u8>) {
     body.clear();
     let message_type = match kind {
         Kind::Query { .. } => 1,    // AUTH_QUERY
@@ -53,6 +54,7 @@ pub(crate) fn encode(kind: &Kind<'_>, from: &Arrival, body: &mut Vec<u8>) {
         Kind::Query { asked, query } => {
             time(body, 8, asked);
             bytes(body, 10, query);
+            query_zone(body, zone);
         }
         Kind::Response {
             asked,
@@ -60,6 +62,7 @@ pub(crate) fn encode(kind: &Kind<'_>, from: &Arrival, body: &mut Vec<u8>) {
             answer,
         } => {
             time(body, 8, asked);
+            query_zone(body, zone);
             time(body, 12, answered);
             bytes(body, 14, answer);
         }
@@ -76,6 +79,12 @@ pub(crate) fn frame(head: &[u8], body: &[u8]) -> Vec<u8> {
     let length = (frame.len() - 4) as u32; // two DNS messages and a few names
     frame[..4].copy_from_slice(&length.to_be_bytes());
     frame
+}
+
+fn query_zone(out: &mut Vec<u8>, zone: Option<&[u8]>) {
+    if let Some(zone) = zone {
+        bytes(out, 11, zone);
+    }
 }
 
 /// `SocketProtocol`.

@@ -157,16 +157,17 @@ impl Tap {
         Some(SystemTime::now())
     }
 
-    /// Tells a query that came at `asked`, and its answer if there is one.
+    /// Tells a query for a `zone` (wire name) that came at `asked`, and its answer if there is one.
     pub(crate) fn tell(
         &mut self,
         asked: SystemTime,
         query: &[u8],
+        zone: Option<&[u8]>,
         answer: Option<&[u8]>,
         from: &Arrival,
     ) {
         if self.queries {
-            self.send(Kind::Query { asked, query }, from);
+            self.send(Kind::Query { asked, query }, zone, from);
         }
         if let Some(answer) = answer.filter(|_| self.responses) {
             let answered = SystemTime::now();
@@ -175,12 +176,12 @@ impl Tap {
                 answered,
                 answer,
             };
-            self.send(kind, from);
+            self.send(kind, zone, from);
         }
     }
 
-    fn send(&mut self, kind: Kind<'_>, from: &Arrival) {
-        message::encode(&kind, from, &mut self.body);
+    fn send(&mut self, kind: Kind<'_>, zone: Option<&[u8]>, from: &Arrival) {
+        message::encode(&kind, zone, from, &mut self.body);
         let frame = message::frame(&self.head, &self.body);
         if self.queue.try_send(frame).is_err() {
             self.told.add(Fate::Dropped, 1);

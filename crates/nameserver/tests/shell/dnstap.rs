@@ -119,6 +119,8 @@ async fn the_reference_collector_and_binds_reader_understand_every_message() {
     let text = read(&file, "-y");
     assert_eq!(text.matches("identity: cdg1").count(), 4, "{text}");
     assert_eq!(text.matches("version: test 1").count(), 4, "{text}");
+    let zones = text.matches("query_zone: example").count();
+    assert_eq!(zones, 4, "{text}");
 }
 
 /// A collector of our own: does the handshake and reads this many data frames.
