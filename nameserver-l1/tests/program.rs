@@ -32,6 +32,15 @@ fn the_examples_in_the_repository_are_free_of_errors() {
 }
 
 #[test]
+fn the_example_spells_the_defaults_out() {
+    let example = nameserver_l1::Config::load(&repository("deploy/nameserver-l1.toml")).unwrap();
+    let defaults = nameserver_l1::Config::default().settings();
+    let mut settings = example.settings();
+    settings.dnssec.keys = defaults.dnssec.keys.clone(); // a path of the example's
+    assert_eq!(format!("{settings:#?}"), format!("{defaults:#?}"));
+}
+
+#[test]
 fn what_the_example_shows_as_a_comment_is_read_when_it_is_none() {
     let text = std::fs::read_to_string(repository("deploy/nameserver-l1.toml")).unwrap();
     let text = nameserver::settings::uncommented(&text);

@@ -213,6 +213,21 @@ mod tests {
     }
 
     #[test]
+    fn the_example_spells_the_defaults_out() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nameserver-l2.toml");
+        let (example, default) = (Config::load(&path).unwrap(), Config::default());
+        let mut settings = example.settings();
+        settings.dnssec.keys = default.settings().dnssec.keys; // a path of the example's
+        let (settings, defaults) = (
+            format!("{settings:#?}"),
+            format!("{:#?}", default.settings()),
+        );
+        assert_eq!(settings, defaults);
+        let program = |config: &Config| format!("{:?} {:?}", config.answers, config.probe);
+        assert_eq!(program(&example), program(&default));
+    }
+
+    #[test]
     fn what_the_example_shows_as_a_comment_is_read_when_it_is_none() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nameserver-l2.toml");
         let text = settings::uncommented(&std::fs::read_to_string(path).unwrap());
