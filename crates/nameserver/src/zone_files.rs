@@ -244,22 +244,24 @@ pub struct LoadedZones {
 }
 
 impl LoadedZones {
-    /// Takes up what is right: true when some zone was added, replaced or removed. What is wrong goes to `report`.
+    /// Takes up what is right: true when some zone was added, replaced or removed, or is to be withheld. What is wrong
+    /// goes to `report`.
     pub fn take(&mut self, arrivals: Vec<Arrival>, report: &mut Report) -> bool {
         let mut changed = false;
         for (path, version) in arrivals {
             match version {
                 Ok(version) => {
-                    self.refused.remove(&path);
+                    let withheld = self.refused.remove(&path) && self.withholds(&path);
                     changed |= match version {
                         Version::Zone(zone) => {
                             self.zones.insert(path, zone);
                             true
                         }
-                        Version::Gone => self.zones.remove(&path).is_some(),
+                        Version::Gone => self.zones.remove(&path).is_some() || withheld,
                     };
                 }
                 Err(findings) => {
+                    changed |= self.withholds(&path);
                     self.refused.insert(path);
                     report.extend(findings.findings);
                 }
@@ -268,12 +270,21 @@ impl LoadedZones {
         changed
     }
 
+    /// The file of a zone (lower-cased wire name) that is served.
+    pub fn file_of(&self, origin: &[u8]) -> Option<&Path> {
+        let mut zones = self.zones.iter();
+        let found = zones.find(|(_, zone)| zone.origin() == origin)?;
+        Some(found.0)
+    }
+
     /// How many files and folders are refused as they are now.
     pub fn refused(&self) -> usize {
         self.refused.len()
     }
 
-    /// The zones as they are now. Two files for one zone are a finding; the first one by file name serves.
+    /// The zones as they are now. Two files for one zone are a finding; the first one by file name serves. A zone whose
+    /// file was never right is withheld, if the file's name tells which one it is: to refuse it would tell resolvers
+    /// that it is somebody else's.
     pub fn zones(&self, report: &mut Report) -> Zones {
         let mut zones = Zones::new();
         for (path, zone) in &self.zones {
@@ -282,7 +293,20 @@ impl LoadedZones {
                 report.push(whole(path, message));
             }
         }
+        for path in self.refused.iter().filter(|path| self.withholds(path)) {
+            let origin = name_of(path).and_then(|name| name::parse(&name, None).ok());
+            if let Some(origin) = origin.map(|origin| name::lowered(&origin))
+                && zones.exact(&origin).is_none()
+            {
+                zones.withhold(&origin);
+            }
+        }
         zones
+    }
+
+    /// True if a wrong file leaves a zone unserved that its name tells.
+    fn withholds(&self, path: &Path) -> bool {
+        name_of(path).is_some() && !self.zones.contains_key(path)
     }
 }
 
@@ -352,6 +376,34 @@ mod tests {
         );
         let (names, changed, _) = files.poll();
         assert_eq!((names, changed), (vec!["a.example.".to_owned()], true));
+    }
+
+    #[test]
+    fn a_zone_whose_file_was_never_right_is_withheld_if_the_file_s_name_tells_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = follow(folder.path());
+        let origin = name::parse("a.example.", None).unwrap();
+        let mut check = |text: Option<&str>, changes: bool, withheld: bool| {
+            let path = folder.path().join("a.example.zone");
+            match text {
+                Some(text) => std::fs::write(path, text).unwrap(),
+                None => std::fs::remove_file(path).unwrap(),
+            }
+            let mut report = Report::default();
+            let mut changed = false;
+            for _ in 0..MISSING_POLLS {
+                let arrivals = files.files.poll();
+                changed |= files.loaded.take(arrivals, &mut report);
+            }
+            let zones = files.loaded.zones(&mut report);
+            assert_eq!((changed, zones.is_withheld(&origin)), (changes, withheld));
+        };
+        check(Some("rubbish"), true, true);
+        check(Some(&text("a.example.")), true, false);
+        check(Some("rubbish"), false, false);
+        check(None, true, false);
+        check(Some("rubbish"), true, true);
+        check(None, true, false);
     }
 
     #[test]
