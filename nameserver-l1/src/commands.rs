@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use nameserver::dnssec;
+use dns_engine::name;
+use nameserver::{delegations, dnssec};
 use service::{
     diagnostic::{Diagnostic, Report},
     secret,
@@ -69,8 +70,18 @@ pub fn check(config_file: &Path) -> Report {
         }));
     }
     report.extend(cross_check(&world).report().findings);
-    let signed = dnssec::check(&config.dnssec, &world.zones(), dnssec::now());
+    let zones = world.zones();
+    let signed = dnssec::check(&config.dnssec, &zones, dnssec::now());
     report.extend(signed.findings);
+    let file = |origin: &[u8]| {
+        let mut files = world.zones.iter();
+        let found = files.find(|(_, zone)| zone.origin() == origin);
+        found.map_or_else(
+            || name::text(origin),
+            |(path, _)| path.display().to_string(),
+        )
+    };
+    report.extend(delegations::check(&zones, &config.dnssec, file).findings);
     report
 }
 

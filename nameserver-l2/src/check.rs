@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nameserver::{InForce, dnssec};
+use nameserver::{InForce, delegations, dnssec};
 use service::diagnostic::{Diagnostic, Report};
 use service::secret;
 
@@ -45,6 +45,8 @@ fn load(config: &Config) -> (Report, Arc<View>, Explainer) {
     let (zones, tokens, odd) = inputs.tokens(&view, &Arc::default(), &InForce::unshown());
     report.extend(odd.findings);
     report.extend(dnssec::check(&config.dnssec, &zones, dnssec::now()).findings);
+    let file = |origin: &[u8]| inputs.zone_file(origin);
+    report.extend(delegations::check(&zones, &config.dnssec, file).findings);
     let services = inputs.services().cloned();
     (report, view.clone(), Explainer::new(tokens, view, services))
 }

@@ -256,6 +256,12 @@ impl Inputs {
         }
     }
 
+    /// The file of a zone that is served, for findings.
+    pub(crate) fn zone_file(&self, origin: &[u8]) -> String {
+        let file = self.zones.file_of(origin);
+        file.map_or_else(|| name::text(origin), |path| path.display().to_string())
+    }
+
     /// How many zone files and folders are refused as they are now.
     pub(crate) fn refused_zones(&self) -> usize {
         self.zones.refused()

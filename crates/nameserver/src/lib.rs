@@ -13,6 +13,7 @@ mod certificate;
 pub mod check;
 mod cookies;
 pub mod counts;
+pub mod delegations;
 mod descriptors;
 pub mod dnssec;
 pub mod dnstap;
