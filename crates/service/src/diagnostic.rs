@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use miette::{GraphicalReportHandler, LabeledSpan, MietteDiagnostic, NamedSource};
+use miette::{LabeledSpan, MietteDiagnostic, MietteHandlerOpts, NamedSource, ReportHandler};
 use serde::Serialize;
 
 /// How bad a finding is. Only errors make a `check` fail.
@@ -75,7 +75,7 @@ impl Diagnostic {
         self
     }
 
-    /// The finding with the operator's line shown, for a terminal. `source` is the file's text.
+    /// The finding with the operator's line shown, as wide as the terminal. `source` is the file's text.
     pub fn excerpt(&self, source: &str) -> String {
         let severity = match self.severity {
             Severity::Error => miette::Severity::Error,
@@ -85,18 +85,18 @@ impl Diagnostic {
         if let Some(hint) = &self.hint {
             shown = shown.with_help(hint.clone());
         }
-        let Some(offset) = offset(source, self.line, self.column) else {
+        if self.column > LINE_MAX {
+            return self.to_string(); // nobody would find the place in such a line
+        }
+        let source = with_lines_cut(source, self.line);
+        let Some(offset) = offset(&source, self.line, self.column) else {
             return self.to_string();
         };
         let length = word_length(source.get(offset..).unwrap_or(""));
-        shown = shown.with_label(LabeledSpan::new(Some("here".into()), offset, length));
-        let report = miette::Report::new(shown)
-            .with_source_code(NamedSource::new(&self.file, source.to_owned()));
-        let mut text = String::new();
-        match GraphicalReportHandler::new().render_report(&mut text, report.as_ref()) {
-            Ok(()) => text,
-            Err(_) => self.to_string(),
-        }
+        shown = shown.with_label(LabeledSpan::new(None, offset, length));
+        let report =
+            miette::Report::new(shown).with_source_code(NamedSource::new(&self.file, source));
+        Drawn(report).to_string()
     }
 
     /// Prints to stderr: an excerpt when stderr is a terminal and `source` is known, one plain line otherwise.
@@ -122,6 +122,35 @@ impl fmt::Display for Diagnostic {
             None => Ok(()),
         }
     }
+}
+
+/// A report as miette draws it.
+struct Drawn(miette::Report);
+
+impl fmt::Display for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        MietteHandlerOpts::new().build().debug(self.0.as_ref(), f)
+    }
+}
+
+/// Longer lines of a file are shown in part: keys and texts may have thousands of characters.
+const LINE_MAX: usize = 160;
+
+/// The text with the lines around this one (from 1) cut to what is shown of them.
+fn with_lines_cut(source: &str, line: usize) -> String {
+    let near = line.saturating_sub(2)..=line + 2;
+    let mut cut = String::with_capacity(source.len());
+    for (number, text) in (1..).zip(source.split_inclusive('\n')) {
+        let end = text.char_indices().nth(LINE_MAX + 1);
+        match end.filter(|_| near.contains(&number)) {
+            Some((end, _)) => {
+                cut.push_str(text.get(..end).unwrap_or_default());
+                cut.push_str("…\n");
+            }
+            None => cut.push_str(text),
+        }
+    }
+    cut
 }
 
 /// Many findings of one run, in the order in which they were found. As an error it means "at least one of these is bad".
@@ -272,6 +301,21 @@ mod tests {
         for expected in ["a.toml:2:9", "us-eats", "no such region", "try `b`"] {
             assert!(text.contains(expected), "{expected:?} missing in {text}");
         }
+    }
+
+    #[test]
+    fn of_a_long_line_as_much_is_shown_as_anyone_reads() {
+        let long = "x".repeat(5_000);
+        let source = format!("{long}\nkey \"{long}\"\n{long}\n");
+        let finding = Diagnostic::error("a.zone", 2, 5, "too long").with_hint("w ".repeat(100));
+        let text = finding.excerpt(&source);
+        assert!(text.contains("a.zone:2:5") && text.contains('…'), "{text}");
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(longest < Some(2 * LINE_MAX), "{text}");
+        let hint = text.lines().filter(|line| line.contains("w w w"));
+        assert!(hint.clone().count() > 1 && hint.clone().all(|line| line.chars().count() < 120));
+        let behind = Diagnostic::error("a.zone", 2, 4_000, "odd");
+        assert_eq!(behind.excerpt(&source), behind.to_string());
     }
 
     #[test]
