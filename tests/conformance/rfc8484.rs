@@ -160,14 +160,17 @@ fn an_answer_is_fresh_for_its_smallest_ttl() {
 
 #[test]
 fn what_is_no_query_is_told_so_by_http() {
-    // Over HTTP/1.1: where the status comes before the body was read, the server asks for an end of it, as RFC 9113 §8.1
-    // has it, and curl 7.88 takes that for an error and shows no status. The tests of dns-transport have HTTP/2.
     let www = query("www.rfc6891.test.", 1);
     let is = |section: &str, path: &str, arguments: &[&str], body: Option<&[u8]>, status: &str| {
-        told(path, &[&["--http1.1"], arguments].concat(), body, |told| {
-            assert_eq!(told.status, status, "§{section}: {path} {arguments:?}");
-            assert!(told.kind.is_empty(), "{}", told.kind);
-        });
+        for version in ["--http1.1", "--http2"] {
+            told(path, &[&[version], arguments].concat(), body, |told| {
+                assert_eq!(
+                    told.status, status,
+                    "§{section}: {path} {arguments:?} {version}"
+                );
+                assert!(told.kind.is_empty(), "{}", told.kind);
+            });
+        }
     };
     is("4.1", "/dns-query", &[], None, "400");
     is("4.1", "/dns-query?dns=", &[], None, "400");
@@ -214,7 +217,7 @@ fn what_is_no_query_is_told_so_by_http() {
     );
     told(
         "/dns-query",
-        &["--http1.1", "-X", "PUT", "-H", MESSAGE],
+        &["-X", "PUT", "-H", MESSAGE],
         Some(&www),
         |told| {
             assert_eq!((&*told.status, &*told.allow), ("405", "GET, POST"), "§4.1");
