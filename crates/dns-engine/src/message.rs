@@ -20,6 +20,7 @@ pub(crate) struct Header {
     pub(crate) id: u16,
     pub(crate) is_response: bool,
     pub(crate) opcode: u8,
+    pub(crate) authoritative: bool,
     pub(crate) truncated: bool,
     /// The lower four bits.
     pub(crate) rcode: u8,
@@ -87,6 +88,7 @@ impl<'m> Reader<'m> {
             id: number(0),
             is_response: octets[2] & 0x80 != 0,
             opcode: octets[2] >> 3 & 0xF,
+            authoritative: octets[2] & 0x04 != 0,
             truncated: octets[2] & 0x02 != 0,
             rcode: octets[3] & 0xF,
             counts: [number(4), number(6), number(8), number(10)],

@@ -125,7 +125,11 @@ impl Journal {
 
 /// The serial of a SOA record (RFC 1035 §3.3.13).
 pub(super) fn serial_of(soa: &RrSet) -> Option<u32> {
-    let data = soa.rdatas().next()?;
+    serial_in(soa.rdatas().next()?)
+}
+
+/// The serial in the data of a SOA record.
+pub(super) fn serial_in(data: &[u8]) -> Option<u32> {
     let numbers = data.last_chunk::<20>()?;
     numbers.first_chunk::<4>().copied().map(u32::from_be_bytes)
 }

@@ -1,7 +1,7 @@
 //! Zone transfers: out to secondaries (AXFR, RFC 5936; IXFR, RFC 1995), in from primaries, and when to ask.
 //!
 //! ```text
-//! reload ─ Journal::advance ─┐                       ┌─ Refresh: when to ask whom (RFC 1035 §4.3.5)
+//! reload ─ Journal::advance ─┐                       ┌─ Refresh: when to ask whom (RFC 1035 §4.3.5); Probe: which version
 //! query ─ Policy ─ Sending ──┴─► messages … messages ┴─► Receiving ─ Zone
 //! ```
 //!
@@ -13,6 +13,7 @@ mod grant;
 mod journal;
 mod patch;
 mod policy;
+mod probe;
 mod receiving;
 mod refresh;
 mod sending;
@@ -20,9 +21,10 @@ mod sending;
 pub(crate) use grant::{Grant, judge};
 pub use journal::{Advance, Bounds, Journal};
 pub use policy::{Policy, Rule, ZonePolicy};
+pub use probe::{Heard, Probe};
 pub use receiving::{Complete, Limits, Progress, Receiving, TransferError};
 pub use refresh::{Refresh, Timers};
-pub use sending::Sending;
+pub use sending::{Sending, Sent};
 
 /// True if `serial` comes after `than` on the circle of serial numbers (RFC 1982 §3.2).
 pub fn is_newer(serial: u32, than: u32) -> bool {

@@ -60,6 +60,9 @@ pub enum TransferError {
     /// The primary says no.
     #[error("the primary answers {0}")]
     Refused(Rcode),
+    /// It answers, and does not say that the zone is its own.
+    #[error("the primary has no authority over the zone")]
+    NotAuthoritative,
     /// Something else stands where the first SOA record should.
     #[error("the transfer does not begin with the zone's SOA record")]
     NoSoa,

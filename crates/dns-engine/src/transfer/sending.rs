@@ -26,6 +26,17 @@ pub(super) enum Content {
     Steps(Vec<Arc<Step>>),
 }
 
+/// What a transfer is to the client, for counters and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sent {
+    /// It has the newest version.
+    Current,
+    /// The whole zone.
+    Whole,
+    /// Differences.
+    Differences,
+}
+
 /// What the messages have in common.
 #[derive(Clone)]
 pub(super) struct Frame {
@@ -98,9 +109,13 @@ impl Sending {
         self.zone.serial()
     }
 
-    /// True if differences are sent, not the whole zone.
-    pub fn is_incremental(&self) -> bool {
-        matches!(self.content, Content::Steps(_))
+    /// What is sent.
+    pub fn sent(&self) -> Sent {
+        match self.content {
+            Content::Soa => Sent::Current,
+            Content::Whole => Sent::Whole,
+            Content::Steps(_) => Sent::Differences,
+        }
     }
 
     /// True when every record is sent.
