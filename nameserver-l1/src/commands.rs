@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dns_engine::name;
-use nameserver::{delegations, dnssec};
+use nameserver::{delegations, dnssec, transfer};
 use service::{
     diagnostic::{Diagnostic, Report},
     secret,
@@ -82,6 +82,8 @@ pub fn check(config_file: &Path) -> Report {
         )
     };
     report.extend(delegations::check(&zones, &config.dnssec, file).findings);
+    let transfers = transfer::check(&config.transfer, &config.dnssec, &zones);
+    report.extend(transfers.findings);
     report
 }
 

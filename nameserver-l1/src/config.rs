@@ -12,6 +12,7 @@ use nameserver::{
     dnssec::Dnssec,
     dnstap::Dnstap,
     settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload},
+    transfer::Transfer,
 };
 use serde::Deserialize;
 use service::config::ConfigError;
@@ -45,6 +46,8 @@ pub struct Config {
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
     pub dnstap: Dnstap,
+    /// Zones that come from other servers and go to them.
+    pub transfer: Transfer,
     /// How the log is written.
     pub log: Log,
     /// Zone files, or folders of `*.zone` files; a single one needs no list. A file `NAME.zone` holds the zone NAME.
@@ -81,6 +84,7 @@ impl Default for Config {
             dnssec: Dnssec::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
+            transfer: Transfer::default(),
             log: Log::default(),
             zones: vec!["zones".into()],
             services: "zones/services.toml".into(),
@@ -119,6 +123,7 @@ impl Config {
             dnssec: self.dnssec.clone(),
             identity: self.identity.clone(),
             dnstap: self.dnstap.clone(),
+            transfer: self.transfer.clone(),
         }
     }
 
@@ -136,6 +141,7 @@ impl Config {
             &mut self.cookies,
             &mut self.dnssec,
             &mut self.dnstap,
+            &mut self.transfer,
         )) {
             *path = service::config::beside(file, path);
         }

@@ -10,6 +10,7 @@ use std::{
 use distribution::{VerifyingKey, keys, release};
 use nameserver::{
     ZoneFiles,
+    transfer::{self, Inbox},
     zone_files::{self, Naming},
 };
 use route_token::KeyRing;
@@ -45,12 +46,12 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Starts watching what the configuration names; nothing is read yet.
-    pub fn new(config: &Config) -> Self {
+    /// Starts watching what the configuration names, and the zones of other servers; nothing is read yet.
+    pub fn new(config: &Config, transferred: Inbox) -> Self {
         Self {
             keys: File::new(&config.token_keys),
             services: File::new(&config.services),
-            zones: ZoneFiles::new(config.zones.clone(), Naming::File),
+            zones: ZoneFiles::new(config.zones.clone(), Naming::File).and_transferred(transferred),
             releases: Releases {
                 folder: config.releases.clone(),
                 trusted: File::new(&config.trusted_key),
@@ -74,7 +75,7 @@ impl Inputs {
 
     /// Everything as it is now and what is odd about it, for a single look: leaves alone what a running server remembers.
     pub fn look(config: &Config) -> (Vec<Arrival>, Report) {
-        let mut inputs = Self::new(config);
+        let mut inputs = Self::new(config, transfer::look(&config.transfer));
         let mut arrivals = inputs.poll_texts();
         let release = match keys::read_public_keys(&config.trusted_key) {
             Ok(trusted) => load(&config.releases, &trusted),

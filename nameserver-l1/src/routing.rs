@@ -7,9 +7,7 @@
 
 use std::sync::Arc;
 
-use dns_engine::{
-    Client, Question, RrSet, Tailor, Tailored, Types, Verdict, Zone, Zones, ede, name, rtype,
-};
+use dns_engine::{Client, Question, RrSet, Tailor, Tailored, Types, Verdict, ede, name, rtype};
 use traffic_map::{
     Map, Match,
     services::{Policy, Service},
@@ -129,37 +127,6 @@ pub struct Decision<'r> {
     pub placement: Option<u32>,
 }
 
-/// A zone that should be served and could not be loaded.
-#[derive(Debug)]
-pub struct Unloaded {
-    origin: Box<[u8]>,
-    /// Zones below it that are loaded and speak for themselves.
-    loaded_below: Vec<Box<[u8]>>,
-}
-
-impl Unloaded {
-    /// The zone with this wire name, beside those that are loaded.
-    pub fn new(origin: &[u8], loaded: &Zones) -> Self {
-        let below = loaded
-            .iter()
-            .map(Zone::origin)
-            .filter(|zone| name::is_within(zone, origin));
-        Self {
-            origin: origin.into(),
-            loaded_below: below.map(Box::from).collect(),
-        }
-    }
-
-    fn covers(&self, name: &[u8]) -> bool {
-        let spoken_for = || {
-            self.loaded_below
-                .iter()
-                .any(|zone| name::is_within(name, zone))
-        };
-        name::is_within(name, &self.origin) && !spoken_for()
-    }
-}
-
 /// All services over one release, frozen.
 pub struct Routing {
     /// In the order of the indices that `names` gives.
@@ -168,8 +135,6 @@ pub struct Routing {
     pub names: ServiceNames,
     /// False until a services file has been good once: then nobody can say which client-id names exist.
     pub services_known: bool,
-    /// Zones that could not be loaded.
-    pub unloaded: Vec<Unloaded>,
     /// `None` before the first one.
     pub release: Option<Arc<Release>>,
     /// Where queries are counted.
@@ -262,10 +227,6 @@ impl Routing {
 
 impl Tailor for Routing {
     fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict {
-        if self.unloaded.iter().any(|zone| zone.covers(question.name)) {
-            answer.set_ede(ede::NOT_READY, "the zone is not loaded");
-            return Verdict::ServFail;
-        }
         if !self.services_known && client_label::is_in(question.name) {
             answer.set_ede(ede::NOT_READY, "the services are not loaded");
             return Verdict::ServFail;

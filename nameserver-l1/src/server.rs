@@ -28,7 +28,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let metrics = Metrics::register(&registry, shell.reloads(), config.stale_seconds);
     let metrics = metrics.context("metrics")?;
     let in_force = metrics.in_force.clone();
-    let mut follower = Follower::new(&config, metrics, shell.door());
+    let mut follower = Follower::new(&config, metrics, &shell);
     follower.follow();
     // A start beside a bad release: the reader then has the one before.
     follower.follow();
@@ -54,12 +54,13 @@ struct Follower {
 
 impl Follower {
     /// Nothing is read yet.
-    fn new(config: &Config, metrics: Metrics, door: Door) -> Self {
+    fn new(config: &Config, metrics: Metrics, shell: &Shell) -> Self {
+        let door = shell.door();
         let adoption = Adoption::default();
         let (zones, explainer) = adoption.world().build(&metrics);
         door.serve(zones, explainer.routing.clone());
         Self {
-            inputs: Inputs::new(config),
+            inputs: Inputs::new(config, shell.transferred()),
             token_keys: config.token_keys.clone(),
             adoption,
             metrics,

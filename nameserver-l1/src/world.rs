@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
-use dns_engine::{Zone, Zones, name, rtype, zonefile};
+use dns_engine::{Zone, Zones, name, rtype};
 use nameserver::zone_files::name_of;
 use route_token::KeyRing;
 use service::diagnostic::{Diagnostic, Report, Severity};
@@ -12,7 +12,7 @@ use crate::{
     checks::cross_check,
     explain::Explainer,
     metrics::Metrics,
-    routing::{Release, RoutedService, Routing, Unloaded, ZoneDefault},
+    routing::{Release, RoutedService, Routing, ZoneDefault},
     service_names::ServiceNames,
     templates::Templates,
 };
@@ -163,22 +163,19 @@ impl World {
                 });
             }
         }
-        let unloaded = self
-            .unloaded
-            .values()
-            .map(|origin| Unloaded::new(origin, &zones))
-            .collect();
         let routing = Arc::new(Routing {
             services: routed,
             names,
             services_known: self.services.is_some(),
-            unloaded,
             release: self.release.clone(),
             metrics: metrics.clone(),
         });
         let mut served = zones.clone();
-        for stand_in in self.unloaded.values().filter_map(|origin| stand_in(origin)) {
-            let _ = served.insert(stand_in); // taken: the zone is loaded from another file
+        for origin in self.unloaded.values() {
+            // Else the zone is loaded from another file.
+            if served.exact(origin).is_none() {
+                served.withhold(origin);
+            }
         }
         (served, Explainer { routing, zones })
     }
@@ -238,10 +235,4 @@ fn zone_default(zones: &Zones, owner: &[u8]) -> ZoneDefault {
         ttl: set.ttl,
         records: set.rdatas().map(Box::from).collect(),
     })
-}
-
-/// An empty zone, so that the engine asks the tailor (who says SERVFAIL) for names that it would refuse.
-fn stand_in(origin: &[u8]) -> Option<Zone> {
-    let text = "@ 0 IN SOA . . 0 0 0 0 0\n@ 0 IN NS .\n";
-    zonefile::parse("", text, Some(&name::text(origin))).ok()
 }

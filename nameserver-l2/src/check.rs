@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nameserver::{InForce, delegations, dnssec};
+use nameserver::{InForce, delegations, dnssec, transfer};
 use service::diagnostic::{Diagnostic, Report};
 use service::secret;
 
@@ -31,7 +31,7 @@ pub async fn explainer(config: &Config) -> (Report, Explainer) {
 }
 
 fn load(config: &Config) -> (Report, Arc<View>, Explainer) {
-    let mut inputs = Inputs::new(config.clone());
+    let mut inputs = Inputs::new(config.clone(), transfer::look(&config.transfer));
     let news = inputs.look();
     let mut report = news.warnings;
     for (_, refused) in news.refused {
@@ -47,6 +47,7 @@ fn load(config: &Config) -> (Report, Arc<View>, Explainer) {
     report.extend(dnssec::check(&config.dnssec, &zones, dnssec::now()).findings);
     let file = |origin: &[u8]| inputs.zone_file(origin);
     report.extend(delegations::check(&zones, &config.dnssec, file).findings);
+    report.extend(transfer::check(&config.transfer, &config.dnssec, &zones).findings);
     let services = inputs.services().cloned();
     (report, view.clone(), Explainer::new(tokens, view, services))
 }

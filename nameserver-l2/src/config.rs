@@ -10,6 +10,7 @@ use nameserver::Settings;
 use nameserver::dnssec::Dnssec;
 use nameserver::dnstap::Dnstap;
 use nameserver::settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload};
+use nameserver::transfer::Transfer;
 use serde::Deserialize;
 use service::config::ConfigError;
 use service::logs::Log;
@@ -45,6 +46,8 @@ pub struct Config {
     pub identity: Identity,
     /// Copies of queries and answers for a collector.
     pub dnstap: Dnstap,
+    /// Zones that come from other servers and go to them.
+    pub transfer: Transfer,
     /// How the log is written.
     pub log: Log,
     /// Zone files, or folders of `*.zone` files; a single one needs no list. Those that `services` names as token zones hold tokens.
@@ -103,6 +106,7 @@ impl Default for Config {
             dnssec: Dnssec::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
+            transfer: Transfer::default(),
             log: Log::default(),
             zones: vec!["zones".into()],
             services: "zones/services.toml".into(),
@@ -164,6 +168,7 @@ impl Config {
             &mut config.cookies,
             &mut config.dnssec,
             &mut config.dnstap,
+            &mut config.transfer,
         )) {
             *file = service::config::beside(path, file);
         }
@@ -185,6 +190,7 @@ impl Config {
             dnssec: self.dnssec.clone(),
             identity: self.identity.clone(),
             dnstap: self.dnstap.clone(),
+            transfer: self.transfer.clone(),
         }
     }
 

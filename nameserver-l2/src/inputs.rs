@@ -8,6 +8,7 @@ use distribution::keys::KeyError;
 use distribution::{VerifyingKey, keys, release};
 use dns_engine::{Zones, name};
 use nameserver::InForce;
+use nameserver::transfer::Inbox;
 use nameserver::zone_files::{LoadedZones, Naming, ZoneFiles};
 use route_token::KeyRing;
 use service::diagnostic::{Diagnostic, Report, Severity};
@@ -59,10 +60,11 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Starts watching; nothing is read yet.
-    pub(crate) fn new(config: Config) -> Inputs {
+    /// Starts watching files, and the zones of other servers; nothing is read yet.
+    pub(crate) fn new(config: Config, transferred: Inbox) -> Inputs {
         Inputs {
-            zone_files: ZoneFiles::new(config.zones.clone(), Naming::Soa),
+            zone_files: ZoneFiles::new(config.zones.clone(), Naming::Soa)
+                .and_transferred(transferred),
             zones: LoadedZones::default(),
             services_file: watch::File::new(&config.services),
             services: None,

@@ -35,7 +35,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         in_force: in_force.clone(),
     };
     let probe = config.probe;
-    let mut follower = Follower::new(config, view.clone(), counters, told, shell.door());
+    let mut follower = Follower::new(config, view.clone(), counters, told, &shell);
     follower.follow();
     // A start beside a bad release: the reader then has the one before.
     follower.follow();
@@ -75,9 +75,10 @@ impl Follower {
         view: Arc<View>,
         counters: Arc<Counters>,
         told: Told,
-        door: Door,
+        shell: &Shell,
     ) -> Follower {
-        let mut inputs = Inputs::new(config);
+        let door = shell.door();
+        let mut inputs = Inputs::new(config, shell.transferred());
         let (zones, tokens, _) = inputs.tokens(&view, &counters, &told.in_force);
         door.serve(zones, tokens.clone());
         let explainer = Explainer::new(tokens, view.clone(), None);

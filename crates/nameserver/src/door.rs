@@ -1,5 +1,6 @@
 //! The one door: every transport calls the same function, with the snapshot loaded once for each batch.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +11,8 @@ use dns_transport::{Answerer, Arrival, Reply, Worker};
 use crate::cookies::Keeper;
 use crate::dnssec::SignedZones;
 use crate::dnstap::Tap;
-use crate::outgoing::Outgoing;
 use crate::traffic::{Fate, Tally};
+use crate::transfer::{Outgoing, Providing, Transfers};
 use crate::{Reloads, Settings, Traffic};
 
 /// What all sockets share.
@@ -20,6 +21,7 @@ pub struct Door {
     current: Arc<ArcSwap<Snapshot>>,
     making: Arc<Mutex<Making>>,
     traffic: Arc<Traffic>,
+    transfers: Arc<Transfers>,
     tap: Option<Tap>,
     /// Where all its workers count milliseconds from.
     started: Instant,
@@ -32,6 +34,10 @@ struct Making {
     /// Nobody outside can tell where the rate limit counts which source.
     key: u64,
     signed: Option<Arc<SignedZones>>,
+    transfers: Arc<Transfers>,
+    providing: Providing,
+    /// Zones of other servers that cannot be served just now.
+    withheld: BTreeSet<Box<[u8]>>,
     zones: Zones,
     tailor: Arc<dyn Tailor>,
 }
@@ -41,6 +47,8 @@ impl Making {
         let mut snapshot = Snapshot::new(self.zones.clone(), Arc::clone(&self.tailor));
         self.settings
             .furnish(self.cookies.cookies(), self.key, &mut snapshot);
+        let transfers = &self.transfers;
+        transfers.furnish(&mut snapshot, &self.providing, &self.withheld);
         if let Some(signed) = &self.signed {
             signed.furnish(&mut snapshot, unix_seconds());
         }
@@ -53,12 +61,16 @@ impl Door {
     pub(crate) fn new(
         settings: Settings,
         signed: Option<Arc<SignedZones>>,
+        transfers: Arc<Transfers>,
         traffic: Arc<Traffic>,
         tap: Option<Tap>,
     ) -> Self {
         let started = Instant::now();
         let making = Making {
             cookies: Keeper::new(&settings.cookies, started),
+            providing: Providing::new(&settings.transfer),
+            transfers: Arc::clone(&transfers),
+            withheld: transfers.withheld(&Zones::new()),
             settings,
             key: rand::random(),
             signed,
@@ -69,6 +81,7 @@ impl Door {
             current: Arc::new(ArcSwap::from_pointee(making.snapshot())),
             making: Arc::new(Mutex::new(making)),
             traffic,
+            transfers,
             tap,
             started,
         }
@@ -76,8 +89,11 @@ impl Door {
 
     /// From the next batch on, queries are answered from these.
     pub fn serve(&self, zones: Zones, tailor: Arc<dyn Tailor>) {
-        let mut making = self.lock();
+        let mut guard = self.lock();
+        let making = &mut *guard;
         self.traffic.set_zones(&zones);
+        self.transfers.served(&zones, &mut making.providing);
+        making.withheld = self.transfers.withheld(&zones);
         (making.zones, making.tailor) = (zones, tailor);
         self.current.store(Arc::new(making.snapshot()));
     }
@@ -108,12 +124,24 @@ impl Door {
                 }
             }
         }
+        if self.poll_transfers(&mut making, reloads) {
+            self.current.store(Arc::new(making.snapshot()));
+        }
         if let Some(signed) = &making.signed {
             if signed.poll(reloads) {
                 self.current.store(Arc::new(making.snapshot()));
             }
             signed.keep_warm(&self.current.load(), unix_seconds());
         }
+    }
+
+    /// True if another snapshot is needed: keys have changed, zones are followed or not any more, or have expired.
+    fn poll_transfers(&self, making: &mut Making, reloads: &Reloads) -> bool {
+        let keys = self.transfers.poll_secrets(Some(reloads));
+        let roster = self.transfers.take_news();
+        let withheld = self.transfers.withheld(&making.zones);
+        let before = std::mem::replace(&mut making.withheld, withheld);
+        keys || roster || before != making.withheld
     }
 
     fn lock(&self) -> MutexGuard<'_, Making> {
@@ -133,6 +161,7 @@ pub struct Attendant {
     now_ms: u64,
     started: Instant,
     tally: Tally,
+    transfers: Arc<Transfers>,
     tap: Option<Tap>,
 }
 
@@ -148,6 +177,7 @@ impl Answerer for Door {
             now_ms: 0,
             started: self.started,
             tally: Tally::new(Arc::clone(&self.traffic), self.started.elapsed()),
+            transfers: Arc::clone(&self.transfers),
             tap: self.tap.clone(),
         }
     }
@@ -178,11 +208,15 @@ impl Worker for Attendant {
         let (reply, fate) = match outcome {
             Outcome::Send(length) => (Reply::Send(length), Fate::Answered),
             Outcome::Transfer(sending) => {
-                (Reply::Stream(Box::new(Outgoing(sending))), Fate::Answered)
+                let outgoing = Outgoing::new(sending, from.source, &self.transfers);
+                (Reply::Stream(Box::new(outgoing)), Fate::Answered)
             }
             Outcome::Drop(reason) => (Reply::Silent, Fate::Dropped(reason)),
         };
         self.tally.end(&self.scratch, from, fate, begun);
+        if let Some(zone) = self.scratch.notified() {
+            self.transfers.ring(zone);
+        }
         if let (Some(asked), Some(tap)) = (tapped, &mut self.tap) {
             let answer = match reply {
                 Reply::Send(length) => out.get(..length),

@@ -21,12 +21,12 @@ pub mod door;
 mod encrypted;
 pub mod exposition;
 mod included;
-mod outgoing;
 mod ready;
 pub mod reloads;
 pub mod running;
 pub mod settings;
 mod traffic;
+pub mod transfer;
 pub mod zone_files;
 
 pub use counts::Counts;

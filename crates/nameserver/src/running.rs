@@ -17,6 +17,7 @@ use crate::certificate::Keeper;
 use crate::dnssec::{self, SignedZones};
 use crate::encrypted::{self, Encrypted};
 use crate::ready::Ready;
+use crate::transfer::{Inbox, Transfers, Waiting};
 use crate::{Door, InForce, Reloads, Settings, Traffic, dnstap, unix_seconds};
 
 /// A server that does not listen yet: snapshots can be put behind its door before the first query comes.
@@ -28,6 +29,8 @@ pub struct Shell {
     reloads: Reloads,
     dnstap: Option<dnstap::Sender>,
     certificate: Option<Keeper>,
+    transfers: Arc<Transfers>,
+    waiting: Waiting,
 }
 
 /// A server that answers already, and has no admin port yet.
@@ -90,14 +93,19 @@ impl Shell {
         if let Some(keeper) = &mut certificate {
             keeper.follow(&reloads, unix_seconds());
         }
+        let (transfers, waiting) =
+            Transfers::start(&settings.transfer, registry).context("metrics")?;
+        let shared = Arc::clone(&transfers);
         Ok(Self {
-            door: Door::new(settings.clone(), signed, Arc::clone(&traffic), tap),
+            door: Door::new(settings.clone(), signed, shared, Arc::clone(&traffic), tap),
             settings,
             registry: registry.clone(),
             traffic,
             reloads,
             dnstap,
             certificate,
+            transfers,
+            waiting,
         })
     }
 
@@ -109,6 +117,11 @@ impl Shell {
     /// Where new versions of files are told.
     pub fn reloads(&self) -> Reloads {
         self.reloads.clone()
+    }
+
+    /// Where zones of other servers wait to be taken up, those kept from before this start at once.
+    pub fn transferred(&self) -> Inbox {
+        self.transfers.inbox()
     }
 
     /// Binds UDP and TCP on each address, the encrypted transports on theirs, and answers. Needs a running tokio runtime.
@@ -132,11 +145,15 @@ impl Shell {
         if let Some(sender) = self.dnstap {
             server.task("dnstap", sender.run(server.ending()));
         }
-        if self.settings.cookies.enabled || !self.settings.dnssec.zones.is_empty() {
+        let follows = self.settings.cookies.enabled
+            || !self.settings.dnssec.zones.is_empty()
+            || !self.transfers.is_off();
+        if follows {
             let (door, reloads) = (self.door.clone(), self.reloads.clone());
             door.poll(&reloads);
             server.poll("following secrets and keys", move || door.poll(&reloads));
         }
+        self.transfers.run(self.waiting, &mut server);
         let (workers, trusted) = (self.settings.worker_count(), self.settings.proxy.trusted());
         let listeners = self.traffic.listeners();
         let serving = |transport| {

@@ -11,6 +11,7 @@ use service::diagnostic::{Diagnostic, Report, Severity};
 use service::watch;
 
 use crate::included::place;
+use crate::transfer::Inbox;
 
 /// Polls that a file of a folder has to be missing for until it counts as removed: some editors move it away first.
 const MISSING_POLLS: u8 = 2;
@@ -46,6 +47,8 @@ pub struct ZoneFiles {
     unlisted: BTreeSet<PathBuf>,
     /// About zones that can be served.
     warnings: Report,
+    /// Zones of other servers, which come the same way.
+    transferred: Inbox,
 }
 
 /// A zone file with those it includes.
@@ -66,12 +69,19 @@ impl ZoneFiles {
             files: BTreeMap::new(),
             unlisted: BTreeSet::new(),
             warnings: Report::default(),
+            transferred: Inbox::default(),
         }
+    }
+
+    /// Polls give the zones of this inbox as well.
+    pub fn and_transferred(mut self, transferred: Inbox) -> Self {
+        self.transferred = transferred;
+        self
     }
 
     /// Looks for changes; each is told once.
     pub fn poll(&mut self) -> Vec<Arrival> {
-        let mut arrivals = Vec::new();
+        let mut arrivals = self.transferred.take();
         let found = self.find(&mut arrivals);
         for path in &found {
             let watched = self.files.entry(path.clone());

@@ -18,6 +18,7 @@ use service::diagnostic::{Diagnostic, Report};
 
 use crate::dnssec::Dnssec;
 use crate::dnstap::Dnstap;
+use crate::transfer::Transfer;
 use crate::unix_seconds;
 pub use answers::{Identity, Text, UdpPayload};
 pub use cookies::Cookies;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub identity: Identity,
     /// `[dnstap]`.
     pub dnstap: Dnstap,
+    /// `[transfer]`.
+    pub transfer: Transfer,
 }
 
 impl Default for Settings {
@@ -73,6 +76,7 @@ impl Default for Settings {
             dnssec: Dnssec::default(),
             identity: Identity::default(),
             dnstap: Dnstap::default(),
+            transfer: Transfer::default(),
         }
     }
 }
@@ -128,11 +132,13 @@ pub fn paths<'c>(
     cookies: &'c mut Cookies,
     dnssec: &'c mut Dnssec,
     dnstap: &'c mut Dnstap,
+    transfer: &'c mut Transfer,
 ) -> impl Iterator<Item = &'c mut PathBuf> {
     let pair = tls.pair.iter_mut();
     let pair = pair.flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
     let secrets = pair.chain(&mut cookies.secrets);
-    secrets.chain([&mut dnssec.keys]).chain(&mut dnstap.socket)
+    let folders = secrets.chain([&mut dnssec.keys]);
+    folders.chain(&mut dnstap.socket).chain(transfer.paths())
 }
 
 #[cfg(test)]
@@ -157,6 +163,7 @@ mod tests {
         dnssec: Dnssec,
         identity: Identity,
         dnstap: Dnstap,
+        transfer: Transfer,
     }
 
     fn check(text: &str, expected: &str) {

@@ -33,8 +33,10 @@ pub fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D
     from.deserialize_any(OneOrMore)
 }
 
-/// An example configuration with its commented keys (`# key = …`) as keys, for the tests that load every example.
+/// An example configuration with its commented keys (`# key = …`) and tables (`# [[table]]`) as such, for the tests that
+/// load every example.
 pub fn uncommented(text: &str) -> String {
+    let is_table = |line: &str| line.starts_with('[') && line.trim_end().ends_with(']');
     let is_key = |line: &str| {
         let key = line.split_once('=').map_or("", |(key, _)| key.trim_end());
         !key.is_empty()
@@ -43,7 +45,7 @@ pub fn uncommented(text: &str) -> String {
                 .all(|octet| octet.is_ascii_lowercase() || octet == b'_')
     };
     let line = |line| match str::strip_prefix(line, "# ") {
-        Some(key) if is_key(key) => key,
+        Some(key) if is_key(key) || is_table(key) => key,
         _ => line,
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
