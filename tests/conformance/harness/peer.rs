@@ -98,21 +98,60 @@ impl Peer {
         panic!("{kind:?} does not start:\n{said}");
     }
 
+    /// Starts it at an address, with a configuration that is made for the folder it may write to, and does not wait;
+    /// `None`, after saying so, where it is not installed.
+    ///
+    /// # Panics
+    /// When it cannot be launched; and where it is missing though tools are required.
+    pub fn configured(
+        kind: Kind,
+        dns: SocketAddr,
+        text: impl FnOnce(&Path) -> String,
+    ) -> Option<Self> {
+        let (program, package) = kind.program();
+        let program = daemon::find(program, package)?;
+        let peer = Self::launch_with(kind, &program, dns, text);
+        Some(peer.expect("a server can be launched"))
+    }
+
+    /// Has it read its zone files anew.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    pub fn reload(&self) {
+        let process = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-HUP", &process]).status();
+        assert!(asked.is_ok_and(|status| status.success()), "{}", self.log());
+    }
+
     fn launch(
         kind: Kind,
         program: &daemon::Tool,
         zones: &[ZoneFile],
         cookies: Option<&str>,
     ) -> io::Result<Self> {
-        let folder = tempfile::tempdir()?;
         let dns = free_port()?;
+        Self::launch_with(kind, program, dns, |folder| match kind {
+            Kind::Knot => knot(folder, dns, zones, cookies),
+            Kind::Nsd => nsd(folder, dns, zones, cookies),
+            Kind::Bind => bind(folder, dns, zones, cookies),
+        })
+    }
+
+    fn launch_with(
+        kind: Kind,
+        program: &daemon::Tool,
+        dns: SocketAddr,
+        text: impl FnOnce(&Path) -> String,
+    ) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
         let file = folder.path().join("server.conf");
-        let (text, arguments): (String, &[&str]) = match kind {
-            Kind::Knot => (knot(folder.path(), dns, zones, cookies), &["-c"]),
-            Kind::Nsd => (nsd(folder.path(), dns, zones, cookies), &["-d", "-c"]),
-            Kind::Bind => (bind(folder.path(), dns, zones, cookies), &["-g", "-c"]),
+        let arguments: &[&str] = match kind {
+            Kind::Knot => &["-c"],
+            Kind::Nsd => &["-d", "-c"],
+            Kind::Bind => &["-g", "-c"],
         };
-        fs::write(&file, text)?;
+        fs::write(&file, text(folder.path()))?;
         let log = File::create(folder.path().join("log"))?;
         let mut command: Command = program.command();
         command.args(arguments).arg(&file).stdin(Stdio::null());
@@ -146,7 +185,8 @@ impl Peer {
         Ok(())
     }
 
-    fn log(&self) -> String {
+    /// What it wrote.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }

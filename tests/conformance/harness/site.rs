@@ -184,7 +184,7 @@ fn refused(zones: &[&Path]) -> Vec<String> {
 pub const NSID: &str = "here";
 
 /// Nothing of these is there: what a server of plain zones lacks, it does without.
-const ABSENT: &str = "admin = \"127.0.0.1:0\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+pub const ABSENT: &str = "admin = \"127.0.0.1:0\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
                       services = \"/nonexistent/services.toml\"\nreleases = \"/nonexistent/releases\"\n\
                       trusted_key = \"/nonexistent/release.pub\"\nstate = \"/nonexistent/state\"\n\
                       token_keys = \"/nonexistent/token-keys.toml\"\n";
