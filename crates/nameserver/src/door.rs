@@ -93,7 +93,9 @@ impl Door {
         let making = &mut *guard;
         self.traffic.set_zones(&zones);
         self.transfers.served(&zones, &mut making.providing);
-        making.withheld = self.transfers.withheld(&zones);
+        let withheld = self.transfers.withheld(&zones);
+        self.transfers.tell_withheld(&making.withheld, &withheld);
+        making.withheld = withheld;
         (making.zones, making.tailor) = (zones, tailor);
         self.current.store(Arc::new(making.snapshot()));
     }
@@ -140,6 +142,7 @@ impl Door {
         let keys = self.transfers.poll_secrets(Some(reloads));
         let roster = self.transfers.take_news();
         let withheld = self.transfers.withheld(&making.zones);
+        self.transfers.tell_withheld(&making.withheld, &withheld);
         let before = std::mem::replace(&mut making.withheld, withheld);
         keys || roster || before != making.withheld
     }

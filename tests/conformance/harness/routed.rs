@@ -101,6 +101,14 @@ impl Routed {
     /// # Panics
     /// When one does not start.
     pub fn start(map: &Map) -> Self {
+        Self::configured(map, "")
+    }
+
+    /// Starts both levels over a map, with more tables in the configuration of both.
+    ///
+    /// # Panics
+    /// When one does not start.
+    pub fn configured(map: &Map, tables: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let signing = keys::generate();
         let ring = KeyRing::generate([7; 32]);
@@ -115,9 +123,14 @@ impl Routed {
         keys::write_public_key(&path("release.pub"), &signing.verifying_key()).expect("a key");
         publish(&path("releases"), &signing, map);
         let site = Site::over(
-            &configuration(&path, "l1", "zones", ""),
+            &configuration(&path, "l1", "zones", tables),
             // Nobody listens where the edges are said to be, and all of them down is as good as all of them up.
-            &configuration(&path, "l2", "zones2", "[probe]\ninterval_ms = 3600000\n"),
+            &configuration(
+                &path,
+                "l2",
+                "zones2",
+                &format!("[probe]\ninterval_ms = 3600000\n{tables}"),
+            ),
         );
         let keys = KeyRing::from_toml(&ring).expect("a key ring").zone(TOKENS);
         Self {

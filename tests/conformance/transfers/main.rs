@@ -9,5 +9,6 @@ mod rfc1995;
 mod rfc1996;
 mod rfc5936;
 mod rfc8945;
+mod rfc9103;
 mod rfc9432;
 mod scene;

@@ -6,8 +6,10 @@ use conformance::{
     decode::Message,
     peer::Kind,
     question::Question,
+    routed::{self, OWNER, Routed, Rules, TOKENS},
     tap::{read_message, write_message},
 };
+use signpost_tests::dig::dig;
 
 use crate::{
     partner::{Partner, Role},
@@ -177,4 +179,45 @@ fn zones_come_and_go_record_for_record() {
             "{kind:?}"
         );
     }
+}
+
+/// §3: what leaves are the zone's own records. Tokens and the addresses behind them are made for one client and stay here,
+/// although this very client gets them when it asks.
+#[test]
+fn what_is_made_for_one_client_never_leaves() {
+    let rules = Rules {
+        ecs: (24, 56),
+        ..Rules::default()
+    };
+    let zones = format!(
+        "[[transfer.provide]]\nzones = [{:?}, {TOKENS:?}]\nnetworks = [\"127.0.0.1\"]\n",
+        routed::ZONE
+    );
+    let routed = Routed::configured(&rules.map(), &zones);
+    let [first, second] = &routed.site.servers;
+    let tokens = until("tokens for this client", || {
+        let answer = dig(first.dns, &[OWNER, "SRV"]);
+        let targets: Vec<String> = answer
+            .data("SRV")
+            .iter()
+            .map(|srv| (*srv).to_owned())
+            .collect();
+        targets
+            .iter()
+            .any(|srv| srv.ends_with(TOKENS))
+            .then_some(targets)
+    });
+    let token = tokens[0].rsplit(' ').next().unwrap();
+    assert_eq!(dig(second.dns, &[token, "A"]).data("A").len(), 1);
+
+    let text = dig_transfer(first.dns, routed::ZONE, "AXFR", None);
+    let services = text.lines().filter(|line| line.contains("\tSRV\t"));
+    let services: Vec<&str> = services
+        .filter_map(|line| line.rsplit([' ', '\t']).next())
+        .collect();
+    assert_eq!(services, ["origin.stream.test."; 3], "{text}");
+    assert!(!text.contains(token.split('.').next().unwrap()), "{text}");
+    let text = dig_transfer(second.dns, TOKENS, "AXFR", None);
+    let addresses = text.lines().filter(|line| line.contains("\tA\t"));
+    assert_eq!(addresses.count(), 1, "the name server's alone: {text}");
 }

@@ -206,6 +206,25 @@ impl Transfers {
         self.roster.take_news()
     }
 
+    /// Tells the log which zones have expired, and which can be served again.
+    pub(crate) fn tell_withheld(&self, before: &BTreeSet<Box<[u8]>>, now: &BTreeSet<Box<[u8]>>) {
+        for zone in now.difference(before) {
+            let followed = self.roster.find(zone);
+            if followed.is_some_and(|followed| followed.state().held.is_some()) {
+                let zone = shown(zone);
+                tracing::error!(
+                    zone,
+                    "expired: no primary has confirmed the zone; SERVFAIL from now on"
+                );
+            }
+        }
+        for zone in before.difference(now) {
+            if self.roster.find(zone).is_some() {
+                tracing::info!(zone = shown(zone), "serving the zone");
+            }
+        }
+    }
+
     /// Puts into a snapshot who may have what, whose NOTIFY is heard, the keys, and which zones are withheld.
     pub(crate) fn furnish(
         &self,

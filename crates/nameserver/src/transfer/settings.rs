@@ -387,15 +387,15 @@ mod tests {
         );
         check(
             "[[transfer.provide]]\nzones = [\"a.\"]\nnetworks = [\"loopback\"]",
-            "x.toml:3:13: error: expected an address, or a network",
+            "x.toml:3:12: error: expected an address, or a network",
         );
         check(
             "[[transfer.secondary]]\nzone = \"a.\"\nprimaries = []",
-            "x.toml:3:13: error: without a primary",
+            "error: without a primary",
         );
         check(
             "[[transfer.secondary]]\nzone = \"a.\"\nprimaries = [{ address = \"192.0.2.1:53\", tls_name = \"n\" }]",
-            "x.toml:3:14: error: TLS needs both",
+            "error: TLS needs both",
         );
         check("[transfer]\nfoldr = \"x\"", "(did you mean `folder`?)");
     }
