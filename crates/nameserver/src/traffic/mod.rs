@@ -195,8 +195,8 @@ impl Traffic {
 /// One worker's hand: it counts into the cells of its thread.
 pub(crate) struct Tally {
     traffic: Arc<Traffic>,
-    /// The zone asked last, which is commonly the next one as well.
-    zone: Option<(Box<[u8]>, Arc<ZoneCounts>)>,
+    /// The zone asked last, which is commonly the next one as well; its counts, if they are known.
+    zone: (Vec<u8>, Option<Arc<ZoneCounts>>),
     /// Queries until one is timed.
     turn: u32,
 }
@@ -206,14 +206,14 @@ impl Tally {
     pub(crate) fn new(traffic: Arc<Traffic>, age: Duration) -> Self {
         Self {
             traffic,
-            zone: None,
+            zone: (Vec::new(), None),
             turn: age.subsec_nanos() % TIMED,
         }
     }
 
     /// The zones may be others from now on.
     pub(crate) fn forget_zone(&mut self) {
-        self.zone = None;
+        self.zone.1 = None;
     }
 
     /// Called before an answer is made: now, if it is one to time.
@@ -286,9 +286,14 @@ impl Tally {
         let Some(origin) = origin else {
             return self.traffic.by_zone.none();
         };
-        let known = self.zone.take().filter(|(name, _)| **name == *origin);
-        let known = known.unwrap_or_else(|| (origin.into(), self.traffic.by_zone.find(origin)));
-        &self.zone.insert(known).1
+        let (name, counts) = &mut self.zone;
+        if *name != origin {
+            // The room for the name stays, so that queries for two zones by turns allocate nothing.
+            name.clear();
+            name.extend_from_slice(origin);
+            *counts = None;
+        }
+        counts.get_or_insert_with(|| self.traffic.by_zone.find(origin))
     }
 }
 
