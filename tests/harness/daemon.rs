@@ -4,6 +4,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::{Child, Command},
     time::{Duration, Instant},
@@ -57,7 +58,30 @@ fn unpacked(root: &Path, program: &str) -> Option<Tool> {
     Some(Tool { path, libraries })
 }
 
+/// Finds a file that a daemon loads while it runs: its name, below a folder of the daemon's among the libraries, where
+/// packages put modules (`knot/modules-3.2/geoip.so`). Installed ones come first.
+pub fn library(folder: &str, name: &str) -> Option<PathBuf> {
+    let roots = [PathBuf::from("/"), repository(UNPACKED)];
+    let folders = roots.iter().flat_map(|root| {
+        let libraries = root.join("usr/lib");
+        ["x86_64-linux-gnu", "aarch64-linux-gnu", "."]
+            .map(|machine| libraries.join(machine).join(folder))
+    });
+    let with_children = folders.flat_map(|folder| {
+        let children = fs::read_dir(&folder).into_iter().flatten().flatten();
+        std::iter::once(folder).chain(children.map(|child| child.path()).collect::<Vec<_>>())
+    });
+    let mut files = with_children.map(|folder| folder.join(name));
+    files.find(|file| file.is_file())
+}
+
 impl Tool {
+    /// The top of the tree that it is in: `/`, or where its package was unpacked.
+    pub fn root(&self) -> &Path {
+        let top = self.path.ancestors().nth(3); // usr, sbin, the program
+        top.unwrap_or(Path::new("/"))
+    }
+
     /// A command that finds its libraries.
     ///
     /// # Panics

@@ -14,6 +14,7 @@ recipes:
   test         install the Debian packages that tests use (says which first), then check and test everything
   conformance  what the RFCs ask, a file each, and how much was asked over which transport: a minute or two
   nightly      the tests of conformance that take minutes each: many questions, many reloads, many bad packets
+  bench        what DNS queries cost, ours and other servers', built for release; `cargo xtask bench --help` has the rest
   lint         formatting, clippy with warnings as errors, documentation
   doc          build the documentation, warnings as errors
 ";
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["conformance"] => conformance(),
         ["nightly"] => nightly(),
+        ["bench", arguments @ ..] => bench(arguments),
         ["lint"] => lint(),
         ["doc"] => doc(),
         ["--help" | "-h" | "help"] => {
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
 
 fn test() -> anyhow::Result<()> {
     packages::install_missing()?;
-    peers::unpack_missing()?;
+    peers::unpack_missing(peers::DAEMONS)?;
     lint()?;
     // With the tools installed, a test that cannot find its tool has failed, not skipped.
     run(cargo(&["test", "--workspace", "--no-fail-fast"]).env("SIGNPOST_REQUIRE_TOOLS", "1"))
@@ -55,13 +57,13 @@ fn test() -> anyhow::Result<()> {
 
 fn conformance() -> anyhow::Result<()> {
     packages::install_missing()?;
-    peers::unpack_missing()?;
+    peers::unpack_missing(peers::DAEMONS)?;
     conformance::run()
 }
 
 fn nightly() -> anyhow::Result<()> {
     packages::install_missing()?;
-    peers::unpack_missing()?;
+    peers::unpack_missing(peers::DAEMONS)?;
     // One at a time: each takes the whole machine.
     let run_ignored = ["--", "--ignored", "--nocapture", "--test-threads=1"];
     let test = [
@@ -71,7 +73,26 @@ fn nightly() -> anyhow::Result<()> {
         "conformance",
         "--no-fail-fast",
     ];
-    run(cargo(&[&test[..], &run_ignored].concat()).env("SIGNPOST_REQUIRE_TOOLS", "1"))
+    run(cargo(&[&test[..], &run_ignored].concat()).env("SIGNPOST_REQUIRE_TOOLS", "1"))?;
+    bench(&["instructions"])
+}
+
+/// Builds the servers and the bench as they are deployed, and hands over.
+fn bench(arguments: &[&str]) -> anyhow::Result<()> {
+    peers::unpack_missing(peers::MEASURED)?;
+    let packages = ["bench", "nameserver-l1", "nameserver-l2"];
+    let mut build = cargo(&["build", "--release"]);
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    run(&mut build)?;
+    run(&mut cargo(
+        &[
+            &["run", "--quiet", "--release", "--package", "bench", "--"],
+            arguments,
+        ]
+        .concat(),
+    ))
 }
 
 fn lint() -> anyhow::Result<()> {

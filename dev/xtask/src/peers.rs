@@ -8,8 +8,11 @@ use anyhow::Context;
 
 use crate::packages::{apt_get, quietly};
 
-/// Package and its program, relative to the root it is unpacked to.
-const DAEMONS: &[(&str, &str)] = &[
+/// Package and the file that shows it is there, relative to the root it is unpacked to; `*` is this machine's kind.
+type Package = (&'static str, &'static str);
+
+/// For tests.
+pub(crate) const DAEMONS: &[Package] = &[
     ("knot", "usr/sbin/knotd"),
     ("nsd", "usr/sbin/nsd"),
     ("bind9", "usr/sbin/named"),
@@ -17,15 +20,36 @@ const DAEMONS: &[(&str, &str)] = &[
     ("pdns-recursor", "usr/sbin/pdns_recursor"),
 ];
 
+/// For the bench: the name servers it measures, their modules, and what counts instructions.
+pub(crate) const MEASURED: &[Package] = &[
+    ("gdnsd", "usr/sbin/gdnsd"),
+    ("knot", "usr/sbin/knotd"),
+    (
+        "knot-module-geoip",
+        "usr/lib/*/knot/modules-3.2/geoip.so", // of Debian 12's Knot
+    ),
+    ("nsd", "usr/sbin/nsd"),
+    ("bind9", "usr/sbin/named"),
+    ("pdns-server", "usr/sbin/pdns_server"),
+    ("pdns-backend-bind", "usr/lib/*/pdns/libbindbackend.so"),
+    ("valgrind", "usr/bin/valgrind"),
+];
+
 /// Fetches and unpacks what is neither installed nor unpacked yet, after saying so.
-pub(crate) fn unpack_missing() -> anyhow::Result<()> {
+pub(crate) fn unpack_missing(packages: &[Package]) -> anyhow::Result<()> {
     let folder = repository()?.join("target/peers");
     let root = folder.join("root");
-    let there =
-        |program: &str| Path::new("/").join(program).exists() || root.join(program).exists();
-    let missing: Vec<&str> = DAEMONS
+    let there = |file: &str| {
+        ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+            .iter()
+            .any(|kind| {
+                let file = file.replace('*', kind);
+                Path::new("/").join(&file).exists() || root.join(&file).exists()
+            })
+    };
+    let missing: Vec<&str> = packages
         .iter()
-        .filter(|(_, program)| !there(program))
+        .filter(|(_, file)| !there(file))
         .map(|(package, _)| *package)
         .collect();
     if missing.is_empty() {

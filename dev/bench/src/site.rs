@@ -1,0 +1,254 @@
+//! Everything our servers read, in a folder of its own, and the servers over it.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::Context;
+use distribution::{SigningKey, keys, release};
+use nameserver::dnssec::command::{Action, Keys};
+use nameserver::dnssec::{self, command};
+use route_token::KeyRing;
+use rustls::{ClientConfig, RootCertStore};
+use traffic_map::Map;
+
+use crate::load::stream::SERVER_NAME;
+use crate::process::{Server, free_port};
+use crate::works::{statics, tokens};
+use crate::world::{self, Scale};
+
+/// Releases that are kept.
+const KEEP: usize = 3;
+/// When releases say they were built, in Unix seconds: the same every time.
+const BUILT_AT: u64 = 1_790_000_000;
+
+/// Which of our servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Level {
+    /// nameserver-l1.
+    L1,
+    /// nameserver-l2.
+    L2,
+}
+
+impl Level {
+    /// Its program.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Level::L1 => "nameserver-l1",
+            Level::L2 => "nameserver-l2",
+        }
+    }
+
+    /// Its configuration's place in the site.
+    pub(crate) fn config(self) -> &'static str {
+        match self {
+            Level::L1 => "l1.toml",
+            Level::L2 => "l2.toml",
+        }
+    }
+}
+
+/// Files, keys and releases.
+pub(crate) struct Site {
+    pub(crate) folder: PathBuf,
+    pub(crate) ring: Rc<KeyRing>,
+    key: SigningKey,
+    scale: Scale,
+    rtsp_port: u16,
+}
+
+impl Site {
+    /// Writes zones, services and keys; no release yet. Edges answer probes on `rtsp_port`.
+    pub(crate) fn new(folder: &Path, scale: &Scale, rtsp_port: u16) -> anyhow::Result<Site> {
+        let site = Site {
+            folder: folder.to_owned(),
+            ring: Rc::new(KeyRing::from_toml(&KeyRing::generate([7; 32]))?),
+            key: keys::generate(),
+            scale: *scale,
+            rtsp_port,
+        };
+        fs::create_dir_all(site.path("zones"))?;
+        keys::write_public_key(&site.path("release.pub"), &site.key.verifying_key())?;
+        site.write("token-keys.toml", &site.ring.to_toml())?;
+        let owner_only = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(site.path("token-keys.toml"), owner_only)?;
+        site.write("services.toml", &tokens::services(scale.services))?;
+        site.write("zones/stream.test.zone", &tokens::zone(scale.services))?;
+        site.write("zones/media.test.zone", &statics::zone(statics::NAMES, 1))?;
+        site.write("l2/edge.stream.test.zone", tokens::TOKEN_ZONE)?;
+        for level in [Level::L1, Level::L2] {
+            let ephemeral = SocketAddr::from(([127, 0, 0, 1], 0));
+            site.configure(level, level.config(), ephemeral, ephemeral, "")?;
+        }
+        Ok(site)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes a file the way careful editors do: aside, then over the old one.
+    pub(crate) fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let (path, aside) = (self.path(name), self.path(&format!("{name}.new")));
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&aside, text).and_then(|()| fs::rename(&aside, &path))?;
+        Ok(())
+    }
+
+    /// How many services there are.
+    pub(crate) fn services(&self) -> usize {
+        self.scale.services
+    }
+
+    /// The map of a generation, in the site's size.
+    pub(crate) fn map(&self, generation: u64) -> anyhow::Result<Map> {
+        world::map(&self.scale, generation, self.rtsp_port)
+    }
+
+    /// Publishes an encoded map as the newest release.
+    pub(crate) fn publish(&self, map: &[u8]) -> anyhow::Result<u64> {
+        let blobs = [("map", map)];
+        let folder = self.path("releases");
+        Ok(release::publish(
+            &folder, &self.key, &blobs, BUILT_AT, KEEP,
+        )?)
+    }
+
+    /// The release in force, as a server reads it.
+    pub(crate) fn read_back(&self) -> anyhow::Result<Map> {
+        let release = release::load(&self.path("releases"), &[self.key.verifying_key()])?;
+        Ok(Map::decode(release.blob("map").context("a map")?)?)
+    }
+
+    /// What oracles know of the release in force.
+    pub(crate) fn known(&self) -> anyhow::Result<tokens::Known> {
+        Ok(tokens::Known {
+            maps: Rc::new(vec![self.read_back()?]),
+            ring: Rc::clone(&self.ring),
+            services: self.scale.services,
+        })
+    }
+
+    fn configure(
+        &self,
+        level: Level,
+        file: &str,
+        dns: SocketAddr,
+        admin: SocketAddr,
+        more: &str,
+    ) -> anyhow::Result<()> {
+        let zones = match level {
+            Level::L1 => "zones",
+            Level::L2 => "l2",
+        };
+        let text = format!(
+            "listen = [\"{dns}\"]\nadmin = \"{admin}\"\nworkers = 1\nzones = \"{zones}\"\n\
+             services = \"services.toml\"\nreleases = \"releases\"\ntrusted_key = \"release.pub\"\n\
+             state = \"{file}.state\"\ntoken_keys = \"token-keys.toml\"\n{more}"
+        );
+        self.write(file, &text)
+    }
+
+    /// Makes a key for the services' zone, and the lines of a configuration that sign it. The budget is out of the way; the
+    /// cache holds `cache_mebibytes`.
+    pub(crate) fn sign(&self, cache_mebibytes: u32) -> anyhow::Result<String> {
+        let table = format!(
+            "[dnssec]\nzones = [\"{}\"]\nkeys = \"zone-keys\"\nsignatures_per_second = 4000000\n\
+             cache_mebibytes = {cache_mebibytes}\n",
+            tokens::ZONE
+        );
+        if !self.path("zone-keys").exists() {
+            let dnssec: dnssec::Dnssec = toml::from_str(&table.replace("[dnssec]\n", ""))?;
+            let dnssec = dnssec::Dnssec {
+                keys: self.path("zone-keys"),
+                ..dnssec
+            };
+            let zone = dnssec.zones.first().context("a zone")?.clone();
+            let action = Action::Generate {
+                zone,
+                keys: Keys::Csk,
+                algorithm: None,
+            };
+            command::run(&dnssec, &action, dnssec::now())?;
+        }
+        Ok(table)
+    }
+
+    /// Makes a certificate, and the lines of a configuration that show it on `listen`; and what a client trusts.
+    pub(crate) fn certify(&self, listen: SocketAddr) -> anyhow::Result<(String, ClientConfig)> {
+        let made = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()])?;
+        self.write("tls.crt", &made.cert.pem())?;
+        self.write("tls.key", &made.signing_key.serialize_pem())?;
+        let owner_only = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(self.path("tls.key"), owner_only)?;
+        let table = format!(
+            "[tls]\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\nlisten_tls = [\"{listen}\"]\n"
+        );
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok((table, client))
+    }
+
+    /// Starts a server; `programs` is the folder of the real ones, without it this program serves by itself.
+    pub(crate) fn start(
+        &self,
+        level: Level,
+        programs: Option<&Path>,
+        more: &str,
+    ) -> anyhow::Result<Ours> {
+        let (dns, admin) = (free_port()?, free_port()?);
+        let file = format!("{}-{}.toml", level.program(), dns.port());
+        self.configure(level, &file, dns, admin, more)?;
+        let mut command = match programs {
+            Some(folder) => {
+                let mut command = Command::new(folder.join(level.program()));
+                command.arg("run");
+                command
+            }
+            None => {
+                let mut command = Command::new(env::current_exe()?);
+                command.args(["serve", level.program()]);
+                command
+            }
+        };
+        command.arg("--config").arg(self.path(&file));
+        let server = Server::start(&mut command, dns, &self.folder)?;
+        Ok(Ours { server, admin })
+    }
+}
+
+/// A running server of ours.
+pub(crate) struct Ours {
+    pub(crate) server: Server,
+    admin: SocketAddr,
+}
+
+impl Ours {
+    /// A number from its metrics: that of the line that begins so; `None` if there is none yet.
+    pub(crate) fn metric(&self, line: &str) -> Option<f64> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(self.admin).ok()?;
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .ok()?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).ok()?;
+        let value = page.lines().find_map(|found| found.strip_prefix(line))?;
+        value.trim().parse().ok()
+    }
+}

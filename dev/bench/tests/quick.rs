@@ -1,0 +1,34 @@
+//! The bench in its quick form: our own servers and the null responder. What it says about speed is not looked at.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn a_quick_run_measures_everything_and_no_answer_is_wrong() {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["dns", "--quick", "--json"])
+        .output()
+        .expect("the bench starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let last = text.lines().last().unwrap_or_default();
+    let report: Value =
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {text}\n{errors}"));
+    for work in ["w1", "w2", "w2b", "w3", "w4", "w4t", "w5", "w6"] {
+        let figures = &report[work];
+        assert_eq!(figures["wrong"], 0, "{work}: {text}");
+        let used = figures["ours_cpu_us"].as_f64();
+        assert!(used.is_some_and(|used| used > 0.0), "{work}: {text}");
+    }
+    assert!(
+        report["w5"]["cold_signatures_per_s"].as_f64() > Some(0.0),
+        "{text}"
+    );
+    assert_eq!(report["reload"]["wrong"], 0, "{text}");
+    assert!(report["load"]["zone_1m_s"].as_f64() > Some(0.0), "{text}");
+    assert!(report["load"]["map_ms"].as_f64() > Some(0.0), "{text}");
+    for level in ["l1", "l2"] {
+        assert_eq!(report["allocations_per_query"][level], 0.0, "{text}");
+    }
+}
