@@ -48,19 +48,24 @@ impl Engine {
 
     /// Asks one question; true if the answer is right.
     pub(crate) fn ask(&mut self, questions: &Questions, number: usize) -> bool {
+        let length = self.answer(questions.message(number));
+        length.is_some_and(|length| questions.fits(number, &self.out[..length]))
+    }
+
+    /// The length of an answer, if there is one.
+    pub(crate) fn answer(&mut self, query: &[u8]) -> Option<usize> {
         let from = Arrival {
             source: SocketAddr::from(([127, 0, 0, 1], 5300)),
             local: SocketAddr::from(([127, 0, 0, 1], 53)),
             transport: Transport::Udp,
         };
-        let query = questions.message(number);
         if self.asked.is_multiple_of(BATCH) {
             self.worker.begin_batch();
         }
         self.asked += 1;
         match self.worker.answer(query, &from, &mut self.out) {
-            Reply::Send(length) => questions.fits(number, &self.out[..length]),
-            _ => false,
+            Reply::Send(length) => Some(length),
+            _ => None,
         }
     }
 }
