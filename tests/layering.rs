@@ -51,7 +51,14 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// What stands beside the product and may start all of it.
-const MAY_USE_ANYTHING: &[&str] = &["bench", "conformance", "demo", "signpost-tests", "xtask"];
+const MAY_USE_ANYTHING: &[&str] = &[
+    "bench",
+    "conformance",
+    "demo",
+    "fuzz",
+    "signpost-tests",
+    "xtask",
+];
 
 /// Libraries that take bytes, time and randomness as arguments.
 const PURE: &[&str] = &["dns-engine", "traffic-map", "route-token", "rtsp", "mdc"];

@@ -74,7 +74,11 @@ fn nightly() -> anyhow::Result<()> {
         "--no-fail-fast",
     ];
     run(cargo(&[&test[..], &run_ignored].concat()).env("SIGNPOST_REQUIRE_TOOLS", "1"))?;
-    bench(&["instructions"])
+    bench(&["instructions"])?;
+    let fuzz = ["run", "--release", "--manifest-path", "dev/fuzz/Cargo.toml"];
+    run(&mut cargo(
+        &[&fuzz[..], &["--bin", "seeded", "--", "60"]].concat(),
+    ))
 }
 
 /// Builds the servers and the bench as they are deployed, and hands over.
