@@ -6,7 +6,7 @@ use conformance::{
     decode::Message,
     peer::Kind,
     question::Question,
-    routed::{self, OWNER, Routed, Rules, TOKENS},
+    routed::{self, HERE, OWNER, Routed, Rules, TOKENS},
     tap::{read_message, write_message},
 };
 use signpost_tests::dig::dig;
@@ -186,8 +186,8 @@ fn zones_come_and_go_record_for_record() {
 #[test]
 fn what_is_made_for_one_client_never_leaves() {
     let rules = Rules {
+        networks: vec![(HERE.0.parse().unwrap(), HERE.1)],
         ecs: (24, 56),
-        ..Rules::default()
     };
     let zones = format!(
         "[[transfer.provide]]\nzones = [{:?}, {TOKENS:?}]\nnetworks = [\"127.0.0.1\"]\n",
