@@ -92,12 +92,13 @@ impl Door {
         let mut guard = self.lock();
         let making = &mut *guard;
         self.traffic.set_zones(&zones);
-        self.transfers.served(&zones, &mut making.providing);
+        let notices = self.transfers.take_up(&zones, &mut making.providing);
         let withheld = self.transfers.withheld(&zones);
         self.transfers.tell_withheld(&making.withheld, &withheld);
         making.withheld = withheld;
         (making.zones, making.tailor) = (zones, tailor);
         self.current.store(Arc::new(making.snapshot()));
+        self.transfers.tell(notices);
     }
 
     /// True if there is something to answer from.

@@ -171,12 +171,9 @@ impl Transfers {
         kept::path(&self.settings.folder, zone)
     }
 
-    /// Takes notice of the zones that are served from now on, and has secondaries told of what is new.
-    pub(crate) fn served(&self, zones: &Zones, providing: &mut Providing) {
-        for notice in providing.follow(zones) {
-            // Without a task to tell anybody there is nobody to tell.
-            let _ = self.notices.send(notice);
-        }
+    /// Takes notice of the zones that are going to be served, and returns what secondaries are to be told of then.
+    pub(crate) fn take_up(&self, zones: &Zones, providing: &mut Providing) -> Vec<Notice> {
+        let notices = providing.follow(zones);
         *lock(&self.serials) = providing
             .serials()
             .map(|(zone, serial)| (zone.into(), serial))
@@ -188,6 +185,16 @@ impl Transfers {
                 .collect();
             let origins = zones.iter().map(|zone| zone.origin().into());
             *lock(&self.local) = origins.filter(|zone| !members.contains(zone)).collect();
+        }
+        notices
+    }
+
+    /// Has secondaries told. They ask at once, and who gets the old serial then does not ask again for long: the new
+    /// version has to be served already.
+    pub(crate) fn tell(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            // Without a task to tell anybody there is nobody to tell.
+            let _ = self.notices.send(notice);
         }
     }
 
@@ -327,4 +334,67 @@ impl Transfers {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use dns_engine::{ZonesOnly, zonefile};
+    use dns_transport::{Answerer, Arrival, Reply, Transport, Worker};
+
+    use super::*;
+    use crate::{Door, Settings, Traffic};
+
+    /// The serial that the door answers with.
+    fn serial(door: &Door) -> u32 {
+        let from = Arrival {
+            source: SocketAddr::from((Ipv4Addr::LOCALHOST, 5300)),
+            local: SocketAddr::from((Ipv4Addr::LOCALHOST, 53)),
+            transport: Transport::Tcp,
+        };
+        let query = b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x06\x00\x01";
+        let (mut worker, mut out) = (door.worker(), [0; 4096]);
+        worker.begin_batch();
+        let Reply::Send(length) = worker.answer(query, &from, &mut out) else {
+            panic!("no answer");
+        };
+        // The SOA record ends the answer, and its serial begins five numbers before its end.
+        let numbers = out[..length].last_chunk::<20>().unwrap();
+        u32::from_be_bytes(numbers[..4].try_into().unwrap())
+    }
+
+    #[test]
+    fn a_version_is_served_before_secondaries_are_told_of_it() {
+        let text = "[[provide]]\nzones = [\"a.\"]\nnetworks = [\"127.0.0.1\"]\nnotify = [\"127.0.0.1:1\"]\n";
+        let settings = Settings {
+            transfer: service::config::parse("x.toml", text).unwrap(),
+            ..Settings::default()
+        };
+        let registry = Registry::new();
+        let (transfers, mut waiting) = Transfers::start(&settings.transfer, &registry).unwrap();
+        let traffic = Traffic::register(&registry).unwrap();
+        let door = Door::new(settings, None, transfers, traffic, None);
+        let secondary = {
+            let door = door.clone();
+            std::thread::spawn(move || {
+                let mut told = 0;
+                while told < 1000 {
+                    let notice = waiting.0.blocking_recv().unwrap();
+                    told = notice.zone.serial();
+                    let served = serial(&door);
+                    assert!(served >= told, "told of {told}, and {served} is served");
+                }
+            })
+        };
+        for number in 1..=1000 {
+            let text = format!("@ 5 SOA n m {number} 1 1 1 1\n@ 5 NS n.b.");
+            let mut zones = Zones::new();
+            zones
+                .insert(zonefile::parse("a", &text, Some("a.")).unwrap())
+                .unwrap();
+            door.serve(zones, Arc::new(ZonesOnly));
+        }
+        secondary.join().unwrap();
+    }
 }
