@@ -36,7 +36,9 @@ fn the_example_spells_the_defaults_out() {
     let example = nameserver_l1::Config::load(&repository("deploy/nameserver-l1.toml")).unwrap();
     let defaults = nameserver_l1::Config::default().settings();
     let mut settings = example.settings();
-    settings.dnssec.keys = defaults.dnssec.keys.clone(); // a path of the example's
+    // Paths of the example's.
+    settings.dnssec.keys = defaults.dnssec.keys.clone();
+    settings.transfer.folder = defaults.transfer.folder.clone();
     assert_eq!(format!("{settings:#?}"), format!("{defaults:#?}"));
 }
 

@@ -223,7 +223,9 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nameserver-l2.toml");
         let (example, default) = (Config::load(&path).unwrap(), Config::default());
         let mut settings = example.settings();
-        settings.dnssec.keys = default.settings().dnssec.keys; // a path of the example's
+        // Paths of the example's.
+        settings.dnssec.keys = default.settings().dnssec.keys;
+        settings.transfer.folder = default.settings().transfer.folder;
         let (settings, defaults) = (
             format!("{settings:#?}"),
             format!("{:#?}", default.settings()),
