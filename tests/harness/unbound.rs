@@ -1,6 +1,6 @@
 //! A real validating resolver, Unbound, in front of the servers under test.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::{daemon, dig::dig};
+use crate::{daemon, dig::dig, port};
 
 /// How long it may take to answer its first query, on a machine that has other things to do.
 const START: Duration = Duration::from_secs(60);
@@ -29,8 +29,7 @@ impl Unbound {
     /// When it cannot be started, or does not answer in time.
     pub fn start(zones: &[(&str, SocketAddr)], server: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        // Another program may take the port in between; then Unbound ends, and so does the wait for it.
-        let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let address = port::free()?;
         let mut text = format!(
             "server:\n interface: 127.0.0.1\n port: {port}\n directory: {folder:?}\n{FIXED} {server}\n\
              remote-control:\n control-enable: no\n",

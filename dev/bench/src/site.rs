@@ -15,10 +15,11 @@ use nameserver::dnssec::command::{Action, Keys};
 use nameserver::dnssec::{self, command};
 use route_token::KeyRing;
 use rustls::{ClientConfig, RootCertStore};
+use signpost_tests::port;
 use traffic_map::Map;
 
 use crate::load::stream::SERVER_NAME;
-use crate::process::{Server, free_port};
+use crate::process::Server;
 use crate::works::{statics, tokens};
 use crate::world::{self, Scale};
 
@@ -209,7 +210,7 @@ impl Site {
         programs: Option<&Path>,
         more: &str,
     ) -> anyhow::Result<Ours> {
-        let (dns, admin) = (free_port()?, free_port()?);
+        let (dns, admin) = (port::free()?, port::free()?);
         let file = format!("{}-{}.toml", level.program(), dns.port());
         self.configure(level, &file, dns, admin, more)?;
         let mut command = match programs {

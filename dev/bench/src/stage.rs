@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use signpost_tests::port;
 
 use crate::contest::{Contender, Contest, Transport};
 use crate::null::Shape;
 use crate::peers::{Peer, ZoneFile};
-use crate::process::{Server, ask, free_port};
+use crate::process::{Server, ask};
 use crate::questions::{Question, Questions, SRV};
 use crate::site::{Level, Ours, Site};
 use crate::works::{signed, statics, tokens};
@@ -122,7 +123,7 @@ impl Stage {
         let mut contests = Vec::new();
         let names = statics::names(statics::NAMES, &[1], &[]);
         if works.iter().any(|work| FIRST_LEVEL.contains(work)) {
-            let encrypted = free_port()?;
+            let encrypted = port::free()?;
             let (table, client) = self.site.certify(encrypted)?;
             let l1 = self.start(Level::L1, &table, &names)?;
             if has(Work::W4t) {
@@ -261,7 +262,7 @@ impl Stage {
             rcode: questions.rcode,
             answers: questions.answers,
         };
-        let dns = free_port()?;
+        let dns = port::free()?;
         let mut command = Command::new(env::current_exe()?);
         command.args(["null", "--listen", &dns.to_string()]);
         command.args(["--size", &shape.size.to_string()]);

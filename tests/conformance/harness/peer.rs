@@ -5,13 +5,13 @@ use std::{
     fmt::Write,
     fs::{self, File},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use signpost_tests::daemon;
+use signpost_tests::{daemon, port};
 use tempfile::TempDir;
 
 use crate::exchange::Client;
@@ -130,7 +130,7 @@ impl Peer {
         zones: &[ZoneFile],
         cookies: Option<&str>,
     ) -> io::Result<Self> {
-        let dns = free_port()?;
+        let dns = port::free()?;
         Self::launch_with(kind, program, dns, |folder| match kind {
             Kind::Knot => knot(folder, dns, zones, cookies),
             Kind::Nsd => nsd(folder, dns, zones, cookies),
@@ -195,20 +195,6 @@ impl Drop for Peer {
     /// Asks it to end, so that its own children end as well, and waits for it.
     fn drop(&mut self) {
         daemon::end(&mut self.child);
-    }
-}
-
-/// A port that is free for UDP and TCP.
-///
-/// # Errors
-/// When there is none.
-pub fn free_port() -> io::Result<SocketAddr> {
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = tcp.local_addr()?;
-        if UdpSocket::bind(address).is_ok() {
-            return Ok(address);
-        }
     }
 }
 

@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use signpost_tests::daemon;
+use signpost_tests::{daemon, port};
 use tempfile::TempDir;
 
-use crate::{exchange::Client, peer::free_port, question::Question};
+use crate::{exchange::Client, question::Question};
 
 /// Which resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Resolver {
 
     fn launch(kind: Kind, program: &daemon::Tool, stubs: &[Stub<'_>]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let dns = free_port()?;
+        let dns = port::free()?;
         let mut command = program.command();
         match kind {
             Kind::Unbound => {

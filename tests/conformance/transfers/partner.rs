@@ -2,7 +2,8 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use conformance::peer::{Kind, Peer, free_port};
+use conformance::peer::{Kind, Peer};
+use signpost_tests::port;
 use tempfile::TempDir;
 
 use crate::scene::{KEY, SECRET};
@@ -31,7 +32,7 @@ impl Partner {
         zones: &[(&str, &str)],
         other: SocketAddr,
     ) -> Option<Self> {
-        Self::start_at(kind, role, zones, other, free_port().unwrap())
+        Self::start_at(kind, role, zones, other, port::free().unwrap())
     }
 
     /// The same at an address that was promised.

@@ -5,7 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use conformance::peer::{Kind, free_port};
+use conformance::peer::Kind;
+use signpost_tests::port;
 
 use crate::{
     partner::{Partner, Role},
@@ -33,7 +34,7 @@ fn secondary(place: &Place, primaries: &[std::net::SocketAddr]) -> Ours {
 #[test]
 fn a_zone_expires_with_its_primary_and_comes_back_with_it() {
     for level in [Level::First, Level::Second] {
-        let (place, primary) = (Place::new(level), free_port().unwrap());
+        let (place, primary) = (Place::new(level), port::free().unwrap());
         let ours = secondary(&place, &[primary]);
         assert_eq!(rcode(ours.dns, ZONE), Some(SERVFAIL));
         let text = timed(1, HASTY, &["192.0.2.1"]);
@@ -73,7 +74,7 @@ fn the_next_primary_is_asked_when_one_is_silent() {
         return;
     };
     until_serial(theirs.dns, ZONE, 1);
-    let ours = secondary(&place, &[free_port().unwrap(), theirs.dns]);
+    let ours = secondary(&place, &[port::free().unwrap(), theirs.dns]);
     until_serial(ours.dns, ZONE, 1);
 }
 

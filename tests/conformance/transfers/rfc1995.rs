@@ -1,6 +1,7 @@
 //! RFC 1995, differences (IXFR): sent after an edit, and taken from other servers.
 
 use conformance::peer::Kind;
+use signpost_tests::port;
 
 use crate::{
     partner::{Partner, Role},
@@ -80,7 +81,7 @@ fn other_servers_take_differences_from_ours() {
     for kind in Kind::ALL {
         let place = Place::new(Level::First);
         place.write_zone(ZONE, &zone(1, &["192.0.2.1"]));
-        let other = conformance::peer::free_port().unwrap();
+        let other = port::free().unwrap();
         let ours = place.start(&provided(&format!("\"{other}\"")));
         let zones = [(ZONE, "")];
         let Some(theirs) = Partner::start_at(kind, Role::Secondary, &zones, ours.dns, other) else {

@@ -3,6 +3,7 @@
 use conformance::{
     decode::Message, exchange::Client, exchange::PATIENCE, peer::Kind, question::Question,
 };
+use signpost_tests::port;
 
 use crate::{
     partner::{Partner, Role},
@@ -18,7 +19,7 @@ fn secondaries_are_told_of_new_versions() {
     for kind in Kind::ALL {
         let place = Place::new(Level::Second);
         place.write_zone(ZONE, &zone(1, &["192.0.2.1"]));
-        let other = conformance::peer::free_port().unwrap();
+        let other = port::free().unwrap();
         let provided = format!(
             "[[transfer.provide]]\nzones = [{ZONE:?}]\nkey = {KEY:?}\nnotify = [\"{other}\"]\n"
         );

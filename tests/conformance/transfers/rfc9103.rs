@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use conformance::peer::free_port;
+use signpost_tests::port;
 
 use crate::scene::{KEY, Level, Place, metric, rcode, records, serial, until, until_serial, zone};
 
@@ -17,7 +17,7 @@ fn a_zone_is_taken_over_tls_from_who_proves_to_be_the_primary() {
     fs::write(primary.path("certificate.pem"), made.cert.pem()).unwrap();
     fs::write(primary.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
     primary.write_zone(ZONE, &zone(1, &["192.0.2.1"]));
-    let (tls, certificate) = (free_port().unwrap(), primary.path("certificate.pem"));
+    let (tls, certificate) = (port::free().unwrap(), primary.path("certificate.pem"));
     let provided = format!("[[transfer.provide]]\nzones = [{ZONE:?}]\nkey = {KEY:?}\n");
     let _theirs = primary.start(&format!(
         "{provided}[tls]\nlisten_tls = [\"{tls}\"]\ncertificate = {certificate:?}\nkey = {:?}\n",

@@ -11,10 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conformance::{
-    decode::Message, exchange::Client, peer::free_port, question::Question, site::ABSENT,
-};
+use conformance::{decode::Message, exchange::Client, question::Question, site::ABSENT};
 use service::shutdown::{self, Trigger};
+use signpost_tests::port;
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that has other things to do.
@@ -51,7 +50,7 @@ impl Place {
     pub(crate) fn new(level: Level) -> Self {
         let place = Self {
             level,
-            dns: free_port().unwrap(),
+            dns: port::free().unwrap(),
             folder: tempfile::tempdir().unwrap(),
         };
         fs::create_dir(place.path("zones")).unwrap();

@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use signpost_tests::daemon;
+use signpost_tests::{daemon, port};
 
-use crate::process::{Server, free_port};
+use crate::process::Server;
 use crate::questions::Questions;
 use crate::works::geo::{self, Kind};
 
@@ -92,7 +92,7 @@ impl Peer {
         let Some(tool) = daemon::find(program, package) else {
             return Ok(None);
         };
-        let dns = free_port()?;
+        let dns = port::free()?;
         let setup = Setup {
             folder: folder.join(format!("{}-{}", self.name(), dns.port())),
             dns,
