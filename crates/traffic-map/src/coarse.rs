@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use crate::ranges::{NO_UNIT, Ranges, WALK_MAX};
+use crate::ranges::{NO_UNIT, WALK_MAX, atoms, length_of};
 use crate::subnet::Key;
 
 /// A unit and how many atoms of it were seen.
@@ -54,10 +54,12 @@ pub(crate) struct Coarse<K> {
 }
 
 impl<K: Key> Coarse<K> {
-    pub(crate) fn new(ranges: &Ranges<K>, demand: &[u32]) -> Coarse<K> {
+    /// Of ranges that start at `starts` and belong to `units`.
+    pub(crate) fn new(starts: &[K], units: &[u32], demand: &[u32]) -> Coarse<K> {
+        let ranges = Slices { starts, units };
         let mut atoms = vec![0_u64; demand.len()];
-        for i in 0..ranges.len() {
-            if let Some(sum) = atoms.get_mut(ranges.unit(i) as usize) {
+        for i in 0..starts.len() {
+            if let Some(sum) = atoms.get_mut(ranges.unit(i)) {
                 *sum += ranges.atoms_within(i, K::default(), K::MAX);
             }
         }
@@ -69,38 +71,75 @@ impl<K: Key> Coarse<K> {
             blocks: Vec::new(),
             density: density.collect(),
         };
-        coarse.collect(ranges, K::default(), 0);
+        let whole = Block {
+            first: K::default(),
+            len: 0,
+            from: 0,
+            to: starts.len().saturating_sub(1),
+        };
+        // No sum is worth keeping of what is answered by walking.
+        if whole.is_wide() {
+            atoms.fill(0);
+            let mut sums = Sums { atoms, best: None };
+            coarse.collect(ranges, &whole, &mut sums);
+        }
         coarse.blocks.sort_unstable_by_key(|(block, _)| *block);
         coarse
     }
 
-    /// Sums the block, leaving an answer for it and for each block in it that is too wide to walk.
-    fn collect(&mut self, ranges: &Ranges<K>, first: K, len: u8) -> (Vec<Entry>, u8) {
-        let last = first.block_end(len);
-        let (from, to) = (ranges.locate(first), ranges.locate(last));
-        if to - from < WALK_MAX || len >= K::BITS {
-            let mut sum: Vec<Entry> = (from..=to)
-                .map(|i| (ranges.unit(i), ranges.atoms_within(i, first, last)))
-                .collect();
-            sum.sort_unstable();
-            sum.dedup_by(|next, kept| {
-                let same = next.0 == kept.0;
-                kept.1 += if same { next.1 } else { 0 };
-                same
-            });
-            return (sum, ranges.length_needed(from, to));
+    /// Leaves an answer for a wide block and for each wide block in it, and adds it to `sums`, which are empty.
+    /// Gives the length that tells its ranges apart.
+    ///
+    /// The larger half's sums become the block's when the smaller half is added, so a range is added again
+    /// only where it is in the smaller half: half of the time, for each length.
+    fn collect(&mut self, ranges: Slices<'_, K>, block: &Block<K>, sums: &mut Sums) -> u8 {
+        let (low, high) = block.halves(ranges);
+        let (small, large) = match low.count() <= high.count() {
+            true => (&low, &high),
+            false => (&high, &low),
+        };
+        let small_needed = match small.is_wide() {
+            true => {
+                let needed = self.collect(ranges, small, sums);
+                sums.clear(ranges, small);
+                needed
+            }
+            false => ranges.length_needed(small),
+        };
+        let large_needed = match large.is_wide() {
+            true => self.collect(ranges, large, sums),
+            false => {
+                self.add(ranges, large, sums);
+                ranges.length_needed(large)
+            }
+        };
+        self.add(ranges, small, sums);
+        let split = ranges.start(high.from) == high.first;
+        let needed = small_needed
+            .max(large_needed)
+            .max(if split { high.len } else { 0 });
+        let best = sums.best.map_or(NO_UNIT, |best| best.0);
+        self.blocks.push(((block.len, block.first), (best, needed)));
+        needed
+    }
+
+    /// Adds a block's ranges, and keeps the unit that is ahead: as sums only grow, it is the heaviest in the end.
+    fn add(&self, ranges: Slices<'_, K>, block: &Block<K>, sums: &mut Sums) {
+        let last = block.first.block_end(block.len);
+        for i in block.from..=block.to {
+            let unit = ranges.unit(i);
+            let Some(sum) = sums.atoms.get_mut(unit) else {
+                continue; // unmapped
+            };
+            *sum += ranges.atoms_within(i, block.first, last);
+            let entry = (unit as u32, *sum);
+            if sums
+                .best
+                .is_none_or(|best| best.0 == entry.0 || self.compare(&entry, &best).is_gt())
+            {
+                sums.best = Some(entry);
+            }
         }
-        let middle = K::from_u64(first.block_end(len + 1).to_u64() + 1);
-        let (low, low_needed) = self.collect(ranges, first, len + 1);
-        let (high, high_needed) = self.collect(ranges, middle, len + 1);
-        let split = ranges.start(ranges.locate(middle)) == middle;
-        let needed = low_needed
-            .max(high_needed)
-            .max(if split { len + 1 } else { 0 });
-        let sum = merge(low, high);
-        self.blocks
-            .push(((len, first), (self.heaviest(&sum), needed)));
-        (sum, needed)
     }
 
     /// The unit that wins by the rule in this file's head.
@@ -132,24 +171,92 @@ impl<K: Key> Coarse<K> {
     }
 }
 
-/// Joins two sums that are sorted by unit.
-fn merge(low: Vec<Entry>, high: Vec<Entry>) -> Vec<Entry> {
-    if low.is_empty() {
-        return high;
+/// Ranges as they come out of a file.
+#[derive(Clone, Copy)]
+struct Slices<'a, K> {
+    starts: &'a [K],
+    units: &'a [u32],
+}
+
+impl<K: Key> Slices<'_, K> {
+    fn start(&self, i: usize) -> K {
+        self.starts.get(i).copied().unwrap_or(K::MAX)
     }
-    let mut sum = Vec::with_capacity(low.len() + high.len());
-    let (mut low, mut high) = (low.into_iter().peekable(), high.into_iter().peekable());
-    loop {
-        match (low.peek(), high.peek()) {
-            (Some(a), Some(b)) if a.0 == b.0 => {
-                sum.push((a.0, a.1 + b.1));
-                low.next();
-                high.next();
+
+    fn unit(&self, i: usize) -> usize {
+        self.units.get(i).map_or(NO_UNIT, |unit| *unit) as usize
+    }
+
+    fn atoms_within(&self, i: usize, first: K, last: K) -> u64 {
+        let next = self.starts.get(i + 1).and_then(|next| next.previous());
+        atoms(self.start(i).max(first), next.unwrap_or(K::MAX).min(last))
+    }
+
+    /// The finest alignment among the starts within a block but its first key.
+    fn length_needed(&self, block: &Block<K>) -> u8 {
+        let inner = self.starts.get(block.from + 1..=block.to).unwrap_or(&[]);
+        inner
+            .iter()
+            .map(|start| length_of(*start))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// An aligned block and the ranges in it, by number.
+struct Block<K> {
+    first: K,
+    len: u8,
+    from: usize,
+    to: usize,
+}
+
+impl<K: Key> Block<K> {
+    fn count(&self) -> usize {
+        self.to - self.from + 1
+    }
+
+    fn is_wide(&self) -> bool {
+        self.count() > WALK_MAX && self.len < K::BITS
+    }
+
+    fn halves(&self, ranges: Slices<'_, K>) -> (Block<K>, Block<K>) {
+        let len = self.len + 1;
+        let low_end = self.first.block_end(len);
+        let middle = low_end.next().unwrap_or(K::MAX);
+        let inner = ranges.starts.get(self.from + 1..=self.to).unwrap_or(&[]);
+        let low_to = self.from + inner.partition_point(|start| *start <= low_end);
+        let splits = ranges.start(low_to + 1) == middle;
+        let low = Block {
+            to: low_to,
+            len,
+            ..*self
+        };
+        let high = Block {
+            first: middle,
+            len,
+            from: if splits { low_to + 1 } else { low_to },
+            to: self.to,
+        };
+        (low, high)
+    }
+}
+
+/// Atoms of each unit in a block.
+struct Sums {
+    atoms: Vec<u64>,
+    /// The heaviest unit so far.
+    best: Option<Entry>,
+}
+
+impl Sums {
+    /// Forgets a block, the only one that was added.
+    fn clear<K: Key>(&mut self, ranges: Slices<'_, K>, block: &Block<K>) {
+        for unit in ranges.units.get(block.from..=block.to).unwrap_or(&[]) {
+            if let Some(sum) = self.atoms.get_mut(*unit as usize) {
+                *sum = 0;
             }
-            (Some(a), Some(b)) if a.0 < b.0 => sum.extend(low.next()),
-            (_, Some(_)) => sum.extend(high.next()),
-            (Some(_), None) => sum.extend(low.next()),
-            (None, None) => return sum,
         }
+        self.best = None;
     }
 }

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::map::{Edge, Map, MapError, Raw, Region};
 use crate::placement::{Choice, Placements};
+use crate::ranges::{Ranges, Starts};
 
 /// The first eight bytes of every map.
 pub const MAGIC: [u8; 8] = *b"SIGNPMAP";
@@ -37,8 +38,8 @@ impl Map {
     pub fn encode(&self) -> Vec<u8> {
         let sections = [
             self.write_limits(),
-            write_ranges(self.v4.starts(), self.v4.units(), |out, key| out.u32(key)),
-            write_ranges(self.v6.starts(), self.v6.units(), |out, key| out.u64(key)),
+            write_ranges(&self.v4, |out, key| out.u32(key)),
+            write_ranges(&self.v6, |out, key| out.u64(key)),
             self.write_demand(),
             self.write_placements(),
             self.write_assignment(),
@@ -166,11 +167,13 @@ impl Map {
     }
 }
 
-fn write_ranges<K: Copy>(starts: &[K], units: &[u32], write: impl Fn(&mut Out, K)) -> Out {
-    let mut out = Out(Vec::with_capacity(4 + starts.len() * 12));
-    out.u32(starts.len() as u32);
-    starts.iter().for_each(|start| write(&mut out, *start));
-    units.iter().for_each(|unit| out.u32(*unit));
+fn write_ranges<S: Starts>(ranges: &Ranges<S>, write: impl Fn(&mut Out, S::Key)) -> Out {
+    let mut out = Out(Vec::with_capacity(4 + ranges.len() * 12));
+    out.u32(ranges.len() as u32);
+    ranges
+        .iter()
+        .for_each(|(place, _)| write(&mut out, place.first));
+    ranges.iter().for_each(|(_, unit)| out.u32(unit));
     out
 }
 

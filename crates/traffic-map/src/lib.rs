@@ -9,6 +9,7 @@
 //! Ranges, not a trie: half of the routing table nests, RFC 7871 §7.2.1 wants tailored answers that
 //! never overlap, and with disjoint ranges the ECS scope is arithmetic (`subnet`). This crate is pure.
 
+mod bitmap;
 pub mod build;
 mod coarse;
 pub mod diff;
@@ -19,6 +20,7 @@ mod placement;
 pub mod prefixes;
 mod ranges;
 pub mod services;
+mod sorted;
 pub mod subnet;
 mod tree;
 pub mod world;

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::bitmap::Bitmap;
 use crate::placement::{Choice, PlacementView, Placements};
 use crate::ranges::{NO_UNIT, Ranges};
+use crate::sorted::Sorted;
 use crate::subnet::{self, Subnet};
 
 /// A set of client prefixes treated alike, by number. Numbers mean something inside one map only.
@@ -146,8 +148,8 @@ pub enum MapError {
 #[derive(Clone, Debug)]
 pub struct Map {
     pub(crate) ecs: (u8, u8),
-    pub(crate) v4: Ranges<u32>,
-    pub(crate) v6: Ranges<u64>,
+    pub(crate) v4: Ranges<Bitmap>,
+    pub(crate) v6: Ranges<Sorted>,
     pub(crate) demand: Vec<u32>,
     pub(crate) placements: Placements,
     /// Placement index by class, then unit; `NO_PLACEMENT` for none.
@@ -212,6 +214,7 @@ impl Map {
     }
 
     /// The unit, scope and range for a client network. See [`Match`] for networks that span several ranges.
+    #[inline]
     pub fn find(&self, subnet: Subnet) -> Match {
         let (address, len, mapped) = canonical(subnet);
         match address {
@@ -240,12 +243,29 @@ impl Map {
         }
     }
 
+    /// The unit and scope that [`Map::find`] gives, for who does not need the range.
+    pub fn unit_and_scope(&self, subnet: Subnet) -> (Option<UnitId>, u8) {
+        let found = self.find(subnet);
+        (found.unit, found.scope)
+    }
+
     /// The placement of a unit for a service class; `None` if the unit or class is unknown, or has none.
+    #[inline]
     pub fn placement(&self, unit: UnitId, class: u8) -> Option<PlacementView<'_>> {
-        let index = *self
-            .assignment
-            .get(usize::from(class))?
-            .get(unit.0 as usize)?;
+        self.placement_at(self.placement_index(unit, class)?)
+    }
+
+    /// As [`Map::placement`], by its number in this map, below [`Map::placement_count`]: for tables beside the map.
+    #[inline]
+    pub fn placement_index(&self, unit: UnitId, class: u8) -> Option<u16> {
+        let class = self.assignment.get(usize::from(class))?;
+        let index = *class.get(unit.0 as usize)?;
+        (index != NO_PLACEMENT).then_some(index)
+    }
+
+    /// The placement with this number.
+    #[inline]
+    pub fn placement_at(&self, index: u16) -> Option<PlacementView<'_>> {
         self.placements.view(usize::from(index))
     }
 
@@ -323,15 +343,15 @@ impl Map {
 
     /// Every range in address order, IPv4 first; together they are the whole of both families.
     pub fn ranges(&self) -> impl Iterator<Item = Span> + '_ {
-        let v4 = (0..self.v4.len()).map(|i| Span {
-            first: subnet::v4_address(self.v4.start(i)),
-            last: subnet::v4_address(self.v4.end(i)),
-            unit: unit(self.v4.unit(i)),
+        let v4 = self.v4.iter().map(|(place, raw)| Span {
+            first: subnet::v4_address(place.first),
+            last: subnet::v4_address(place.last),
+            unit: unit(raw),
         });
-        let v6 = (0..self.v6.len()).map(|i| Span {
-            first: subnet::v6_first(self.v6.start(i)),
-            last: subnet::v6_last(self.v6.end(i)),
-            unit: unit(self.v6.unit(i)),
+        let v6 = self.v6.iter().map(|(place, raw)| Span {
+            first: subnet::v6_first(place.first),
+            last: subnet::v6_last(place.last),
+            unit: unit(raw),
         });
         v4.chain(v6)
     }

@@ -1,4 +1,4 @@
-//! One address family's disjoint ranges in flat arrays: binary search behind a 2^16 first-level index.
+//! One address family's disjoint ranges: which of them a network lies in, its unit, and the scope of the answer.
 
 use crate::coarse::{Coarse, Tally};
 use crate::subnet::{self, Key};
@@ -13,6 +13,25 @@ pub(crate) const V6_ATOMS_PER_BLOCK: f64 = 16_777_216.0;
 /// Ranges that a query for a short network walks through itself; wider ones are answered from a table
 /// prepared at load time (`coarse`), so no query costs more than this many steps.
 pub(crate) const WALK_MAX: usize = 64;
+
+/// A range by its number and its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place<K> {
+    pub(crate) index: usize,
+    pub(crate) first: K,
+    pub(crate) last: K,
+}
+
+/// How a family keeps where its ranges start.
+pub(crate) trait Starts: Sized {
+    type Key: Key;
+    /// Of starts that [`check`] has passed.
+    fn new(starts: Vec<Self::Key>) -> Self;
+    /// The range that a key lies in.
+    fn around(&self, key: Self::Key) -> Place<Self::Key>;
+    /// The range behind another.
+    fn following(&self, place: &Place<Self::Key>) -> Option<Place<Self::Key>>;
+}
 
 /// What a range table says about a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,51 +61,44 @@ pub(crate) enum BadRanges {
 
 /// Ranges that together cover the whole family; each reaches to where the next one begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Ranges<K> {
-    starts: Vec<K>,
-    units: Vec<u32>,
-    /// For each value of the top 16 bits, the range that its first key lies in; one more entry at the end.
-    index: Vec<u32>,
-    coarse: Coarse<K>,
+pub(crate) struct Ranges<S: Starts> {
+    starts: S,
+    units: Units,
+    coarse: Coarse<S::Key>,
 }
 
-impl<K: Key> Ranges<K> {
+impl<S: Starts> Ranges<S> {
     /// Checks and indexes. `demand` has one entry per unit; `finest` is the ECS length (24 or 56 at most).
     pub(crate) fn new(
-        starts: Vec<K>,
+        starts: Vec<S::Key>,
         units: Vec<u32>,
         demand: &[u32],
         finest: u8,
-    ) -> Result<Ranges<K>, BadRanges> {
+    ) -> Result<Ranges<S>, BadRanges> {
         check(&starts, &units, demand.len(), finest)?;
-        let index = index(&starts);
-        let mut ranges = Ranges {
-            starts,
-            units,
-            index,
-            coarse: Coarse::default(),
-        };
-        ranges.coarse = Coarse::new(&ranges, demand);
-        Ok(ranges)
+        let coarse = Coarse::new(&starts, &units, demand);
+        Ok(Ranges {
+            starts: S::new(starts),
+            units: Units::new(units, demand.len()),
+            coarse,
+        })
     }
 
     /// The unit and scope for the network of `len` bits (at most `K::BITS`) around `key`.
-    pub(crate) fn find(&self, key: K, len: u8) -> Found<K> {
+    #[inline]
+    pub(crate) fn find(&self, key: S::Key, len: u8) -> Found<S::Key> {
         let first = key.block_start(len);
         let last = key.block_end(len);
-        let at = self.locate(first);
-        let end = self.end(at);
-        if last <= end {
-            let start = self.start(at);
-            let scope = subnet::scope(first, start, end);
+        let place = self.starts.around(first);
+        if last <= place.last {
             return Found {
-                unit: self.unit(at),
-                scope,
-                first: start,
-                last: end,
+                unit: self.units.at(place.index),
+                scope: subnet::scope(first, place.first, place.last),
+                first: place.first,
+                last: place.last,
             };
         }
-        let (unit, scope) = self.majority(at, first, last, len);
+        let (unit, scope) = self.majority(place, first, last, len);
         Found {
             unit,
             scope,
@@ -97,81 +109,84 @@ impl<K: Key> Ranges<K> {
 
     /// For a network that spans several ranges: the unit with most demand in it, and the length at which
     /// every block of the network would lie in one range.
-    fn majority(&self, at: usize, first: K, last: K, len: u8) -> (u32, u8) {
-        let to = self.locate(last);
-        if to - at < WALK_MAX {
-            let mut tally = Tally::<WALK_MAX>::default();
-            for i in at..=to {
-                tally.add(self.unit(i), self.atoms_within(i, first, last));
-            }
-            return (
-                self.coarse.heaviest(tally.entries()),
-                self.length_needed(at, to),
-            );
+    #[inline(never)]
+    fn majority(&self, place: Place<S::Key>, first: S::Key, last: S::Key, len: u8) -> (u32, u8) {
+        if self.starts.around(last).index - place.index >= WALK_MAX {
+            return self.coarse.find(first, len).unwrap_or((NO_UNIT, len));
         }
-        self.coarse.find(first, len).unwrap_or((NO_UNIT, len))
-    }
-
-    /// The finest alignment among the starts of ranges `from + 1 ..= to`.
-    pub(crate) fn length_needed(&self, from: usize, to: usize) -> u8 {
-        let inner = self.starts.get(from + 1..=to).unwrap_or(&[]);
-        inner
-            .iter()
-            .map(|start| K::BITS - start.trailing_zeros())
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// Atoms (/24, /56) that range `i` has in `[first, last]`.
-    pub(crate) fn atoms_within(&self, i: usize, first: K, last: K) -> u64 {
-        let from = self.start(i).max(first).to_u64() >> ATOM_BITS;
-        let to = self.end(i).min(last).to_u64() >> ATOM_BITS;
-        to.saturating_sub(from) + 1
-    }
-
-    /// The range that holds `key`.
-    pub(crate) fn locate(&self, key: K) -> usize {
-        let top = key.top16();
-        let low = self.index.get(top).map_or(0, |i| *i as usize);
-        let high = self
-            .index
-            .get(top + 1)
-            .map_or(self.starts.len(), |i| *i as usize + 1);
-        let window = self.starts.get(low..high).unwrap_or(&[]);
-        low + window
-            .partition_point(|start| *start <= key)
-            .saturating_sub(1)
+        let mut tally = Tally::<WALK_MAX>::default();
+        let (mut here, mut needed) = (place, 0);
+        loop {
+            let atoms = atoms(here.first.max(first), here.last.min(last));
+            tally.add(self.units.at(here.index), atoms);
+            match self.starts.following(&here) {
+                Some(next) if next.first <= last => here = next,
+                _ => return (self.coarse.heaviest(tally.entries()), needed),
+            }
+            needed = needed.max(length_of(here.first));
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.starts.len()
+        self.units.len()
     }
 
-    pub(crate) fn starts(&self) -> &[K] {
-        &self.starts
-    }
-
-    pub(crate) fn units(&self) -> &[u32] {
-        &self.units
-    }
-
-    pub(crate) fn start(&self, i: usize) -> K {
-        self.starts.get(i).copied().unwrap_or(K::MAX)
-    }
-
-    pub(crate) fn unit(&self, i: usize) -> u32 {
-        self.units.get(i).copied().unwrap_or(NO_UNIT)
-    }
-
-    /// The last key of range `i`.
-    pub(crate) fn end(&self, i: usize) -> K {
-        self.starts
-            .get(i + 1)
-            .and_then(|next| next.previous())
-            .unwrap_or(K::MAX)
+    /// All ranges in order, with their units.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Place<S::Key>, u32)> {
+        let first = self.starts.around(S::Key::default());
+        std::iter::successors(Some(first), |place| self.starts.following(place))
+            .map(|place| (place, self.units.at(place.index)))
     }
 }
 
+/// Atoms (/24, /56) from one key to another.
+#[inline]
+pub(crate) fn atoms<K: Key>(first: K, last: K) -> u64 {
+    (last.to_u64() >> ATOM_BITS) - (first.to_u64() >> ATOM_BITS) + 1
+}
+
+/// The length of the largest block that begins at a key.
+#[inline]
+pub(crate) fn length_of<K: Key>(start: K) -> u8 {
+    K::BITS - start.trailing_zeros()
+}
+
+/// The unit of each range, in as few octets as will do: what takes less memory is more often near.
+#[derive(Clone, Debug)]
+enum Units {
+    Narrow(Vec<u16>),
+    Wide(Vec<u32>),
+}
+
+impl Units {
+    fn new(units: Vec<u32>, unit_count: usize) -> Units {
+        if unit_count > usize::from(u16::MAX) {
+            return Units::Wide(units);
+        }
+        // What has no unit has the largest number in both.
+        Units::Narrow(units.into_iter().map(|unit| unit as u16).collect())
+    }
+
+    #[inline]
+    fn at(&self, index: usize) -> u32 {
+        match self {
+            Units::Narrow(units) => match units.get(index) {
+                Some(unit) if *unit != u16::MAX => u32::from(*unit),
+                _ => NO_UNIT,
+            },
+            Units::Wide(units) => units.get(index).copied().unwrap_or(NO_UNIT),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Units::Narrow(units) => units.len(),
+            Units::Wide(units) => units.len(),
+        }
+    }
+}
+
+/// Goes through the arrays without stopping at the first mistake, as such loops do several items at a time.
 fn check<K: Key>(
     starts: &[K],
     units: &[u32],
@@ -184,41 +199,141 @@ fn check<K: Key>(
     if starts.first() != Some(&K::default()) {
         return Err(BadRanges::First);
     }
-    if starts
-        .iter()
-        .zip(starts.iter().skip(1))
-        .any(|(a, b)| a >= b)
-    {
+    let ascend = |ascend, pair: (&K, &K)| ascend & (pair.0 < pair.1);
+    if !starts.iter().zip(starts.iter().skip(1)).fold(true, ascend) {
         return Err(BadRanges::Order);
     }
-    if starts
-        .iter()
-        .any(|start| start.trailing_zeros() < K::BITS - finest)
-    {
+    let bits = |bits: u64, start: &K| bits | start.to_u64();
+    if starts.iter().fold(0, bits).trailing_zeros() < u32::from(K::BITS - finest) {
         return Err(BadRanges::Alignment);
     }
-    if units.iter().zip(units.iter().skip(1)).any(|(a, b)| a == b) {
+    let differ = |differ, pair: (&u32, &u32)| differ & (pair.0 != pair.1);
+    if !units.iter().zip(units.iter().skip(1)).fold(true, differ) {
         return Err(BadRanges::Unmerged);
     }
-    if units
-        .iter()
-        .any(|unit| *unit != NO_UNIT && *unit as usize >= unit_count)
-    {
+    let known = |known, unit: &u32| known & (*unit == NO_UNIT || (*unit as usize) < unit_count);
+    if !units.iter().fold(true, known) {
         return Err(BadRanges::Unit);
     }
     Ok(())
 }
 
-fn index<K: Key>(starts: &[K]) -> Vec<u32> {
-    let mut index = Vec::with_capacity((1 << 16) + 1);
-    let mut at = 0;
-    for top in 0..1_u64 << 16 {
-        let first = K::from_u64(top << (K::BITS - 16));
-        while starts.get(at + 1).is_some_and(|start| *start <= first) {
-            at += 1;
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::bitmap::Bitmap;
+    use crate::sorted::Sorted;
+
+    /// What [`Ranges::find`] says, from the list alone.
+    fn slow_find<K: Key>(starts: &[K], units: &[u32], demand: &[u32], key: K, len: u8) -> Found<K> {
+        let end = |i: usize| starts.get(i + 1).and_then(|next| next.previous());
+        let end = |i| end(i).unwrap_or(K::MAX);
+        let (first, last) = (key.block_start(len), key.block_end(len));
+        let meets = |i: &usize| starts[*i] <= last && end(*i) >= first;
+        let met: Vec<usize> = (0..starts.len()).filter(meets).collect();
+        if let [i] = met[..] {
+            let fits =
+                |len: &u8| first.block_start(*len) >= starts[i] && first.block_end(*len) <= end(i);
+            return Found {
+                unit: units[i],
+                scope: (0..=K::BITS).find(fits).unwrap(),
+                first: starts[i],
+                last: end(i),
+            };
         }
-        index.push(at as u32);
+        let count = |unit: u32, low: K, high: K| -> u64 {
+            let of_unit = (0..starts.len()).filter(|i| units[*i] == unit);
+            let within = of_unit.filter(|i| starts[*i] <= high && end(*i) >= low);
+            within
+                .map(|i| atoms(starts[i].max(low), end(i).min(high)))
+                .sum()
+        };
+        let weight = |unit: u32| {
+            let here = count(unit, first, last);
+            let everywhere = count(unit, K::default(), K::MAX);
+            (
+                f64::from(demand[unit as usize]) / everywhere as f64 * here as f64,
+                here,
+            )
+        };
+        let mapped = met
+            .iter()
+            .map(|i| units[*i])
+            .filter(|unit| *unit != NO_UNIT);
+        let heaviest = mapped.max_by(|a, b| {
+            let (a_weight, b_weight) = (weight(*a), weight(*b));
+            let by_weight = a_weight.0.total_cmp(&b_weight.0);
+            by_weight.then(a_weight.1.cmp(&b_weight.1)).then(b.cmp(a))
+        });
+        let splits = met.iter().filter(|i| starts[**i] > first);
+        Found {
+            unit: heaviest.unwrap_or(NO_UNIT),
+            scope: splits.map(|i| length_of(starts[*i])).max().unwrap(),
+            first,
+            last,
+        }
     }
-    index.push(starts.len().saturating_sub(1) as u32);
-    index
+
+    /// Ranges out of cuts (a multiple of a /24 or /56, and one unit of a few), asked around keys with every length.
+    fn check_all<S: Starts>(
+        cuts: Vec<(S::Key, u32)>,
+        keys: &[S::Key],
+        unit_of: impl Fn(u32) -> u32,
+        unit_count: usize,
+    ) where
+        S::Key: PartialEq,
+    {
+        let mut all = vec![(S::Key::default(), 0)];
+        all.extend(cuts);
+        all.sort_by_key(|(start, _)| *start);
+        all.dedup_by_key(|(start, _)| *start);
+        all.dedup_by_key(|(_, unit)| *unit);
+        let starts: Vec<_> = all.iter().map(|(start, _)| *start).collect();
+        let units: Vec<_> = all.iter().map(|(_, unit)| unit_of(*unit)).collect();
+        let demand: Vec<u32> = (0..unit_count as u32).map(|unit| unit % 3 * 10).collect();
+        let finest = S::Key::BITS - ATOM_BITS;
+        let ranges = Ranges::<S>::new(starts.clone(), units.clone(), &demand, finest).unwrap();
+        for key in keys {
+            for len in 0..=S::Key::BITS {
+                let expected = slow_find(&starts, &units, &demand, *key, len);
+                assert_eq!(ranges.find(*key, len), expected, "{key:?}/{len}");
+            }
+        }
+        let again = ranges.iter().map(|(place, unit)| (place.first, unit));
+        assert!(again.eq(starts.into_iter().zip(units)));
+    }
+
+    /// Few units with many ranges each, or as many as need more than 16 bits.
+    fn units() -> impl Strategy<Value = (fn(u32) -> u32, usize)> {
+        let few: fn(u32) -> u32 = |unit| unit.checked_sub(1).unwrap_or(NO_UNIT);
+        let most: fn(u32) -> u32 = |unit| unit.checked_sub(1).map_or(NO_UNIT, |unit| 65_534 - unit);
+        let many: fn(u32) -> u32 = |unit| unit.checked_sub(1).map_or(NO_UNIT, |unit| 69_000 + unit);
+        prop_oneof![Just((few, 6)), Just((most, 65_535)), Just((many, 70_000))]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn ipv4_look_ups_agree_with_the_list(
+            cuts in prop::collection::vec((prop_oneof![0..1_u32 << 10, any::<u32>()], 0..7_u32), 0..250),
+            keys in prop::collection::vec(prop_oneof![0..1_u32 << 18, any::<u32>()], 4),
+            (unit_of, unit_count) in units(),
+        ) {
+            let cuts = cuts.into_iter().map(|(cut, unit)| (cut << 8, unit)).collect();
+            check_all::<Bitmap>(cuts, &keys, unit_of, unit_count);
+        }
+
+        #[test]
+        fn ipv6_look_ups_agree_with_the_list(
+            cuts in prop::collection::vec((prop_oneof![0..1_u64 << 10, any::<u64>()], 0..7_u32), 0..250),
+            keys in prop::collection::vec(prop_oneof![0..1_u64 << 18, any::<u64>()], 4),
+            (unit_of, unit_count) in units(),
+        ) {
+            let cuts = cuts.into_iter().map(|(cut, unit)| (cut << 8, unit)).collect();
+            check_all::<Sorted>(cuts, &keys, unit_of, unit_count);
+        }
+    }
 }

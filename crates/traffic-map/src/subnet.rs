@@ -122,8 +122,6 @@ pub(crate) trait Key: Copy + Ord + Default + fmt::Debug {
     const BITS: u8;
     const MAX: Self;
     fn to_u64(self) -> u64;
-    /// `value` always fits: it is computed from keys of this type.
-    fn from_u64(value: u64) -> Self;
     fn leading_zeros(self) -> u8;
     fn trailing_zeros(self) -> u8;
     fn xor(self, other: Self) -> Self;
@@ -142,33 +140,39 @@ macro_rules! key {
         impl Key for $type {
             const BITS: u8 = $bits;
             const MAX: Self = <$type>::MAX;
+            #[inline]
             fn to_u64(self) -> u64 {
                 u64::from(self)
             }
-            fn from_u64(value: u64) -> Self {
-                value as $type
-            }
+            #[inline]
             fn leading_zeros(self) -> u8 {
                 <$type>::leading_zeros(self) as u8
             }
+            #[inline]
             fn trailing_zeros(self) -> u8 {
                 <$type>::trailing_zeros(self) as u8
             }
+            #[inline]
             fn xor(self, other: Self) -> Self {
                 self ^ other
             }
+            #[inline]
             fn top16(self) -> usize {
                 (self >> ($bits - 16)) as usize
             }
+            #[inline]
             fn next(self) -> Option<Self> {
                 self.checked_add(1)
             }
+            #[inline]
             fn previous(self) -> Option<Self> {
                 self.checked_sub(1)
             }
+            #[inline]
             fn block_end(self, len: u8) -> Self {
                 self | <$type>::MAX.checked_shr(u32::from(len)).unwrap_or(0)
             }
+            #[inline]
             fn block_start(self, len: u8) -> Self {
                 self & !<$type>::MAX.checked_shr(u32::from(len)).unwrap_or(0)
             }
