@@ -67,11 +67,10 @@ fn ask(what: &str, map: &Map, subnet: impl Fn(u64) -> Subnet) {
     };
     let empty = run(&|random, subnet| random ^ u64::from(black_box(subnet).len));
     let asked = run(&|random, subnet| {
-        let found = map.find(black_box(subnet));
-        let placement = found
-            .unit
-            .and_then(|unit| map.placement(unit, (random % CLASSES) as u8));
-        u64::from(found.scope) ^ placement.map_or(0, |placement| u64::from(placement.id))
+        let (unit, scope) = map.unit_and_scope(black_box(subnet));
+        let class = (random % CLASSES) as u8;
+        let placement = unit.and_then(|unit| map.placement_index(unit, class));
+        u64::from(scope) ^ placement.map_or(0, u64::from)
     });
     println!("{what}: {:.1} ns", asked - empty);
 }

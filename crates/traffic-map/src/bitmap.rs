@@ -1,92 +1,105 @@
-//! Where IPv4 ranges start, as bits: one cache line holds all that a query needs to know of a /16 but its units.
+//! IPv4 ranges as bits: one cache line holds all that most queries need to know of a /17.
 //!
-//! Scopes end at /24, so a /16 has 256 places where a range can start. Which range an address lies in is the number
-//! of bits up to it, and the neighbouring bits are the range's ends. A binary search over 1.8 million starts waits
-//! for memory about five times, this once.
+//! Scopes end at /24, so a /17 has 128 places where a range can start. How many bits are set up to an address says
+//! which range it lies in, and the neighbouring bits are the range's ends. A binary search over 1.8 million starts
+//! waits for memory about five times and then once for the unit, this once altogether.
 
-use crate::ranges::{Place, Starts};
-use crate::subnet::Key;
+use crate::ranges::{NO_UNIT, Place, Table, Units};
 
-/// The starts of all IPv4 ranges.
+/// All IPv4 ranges.
 #[derive(Clone, Debug)]
 pub(crate) struct Bitmap {
     blocks: Box<[Block; BLOCKS]>,
+    units: Units,
 }
 
-/// The number of /16 networks.
-const BLOCKS: usize = 1 << 16;
+/// The number of /17 networks.
+const BLOCKS: usize = 1 << 17;
+/// Words of a bit for each /24.
+const WORDS: usize = 2;
+/// Units that fit into the rest of a block's cache line. Where 1.8 million ranges are spread evenly, a /17 has 14.
+const NEAR: usize = 17;
 
-/// A /16.
-#[derive(Clone, Copy, Debug, Default)]
+/// A /17.
+#[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Block {
-    /// For each of its /18 networks, a bit for each /24, lowest first: set if a range starts there.
-    starts: [u64; 4],
-    /// For each of its /18 networks, how many ranges start before it, anywhere.
-    ranks: [u32; 4],
-    /// The last start before this block.
+    /// A bit for each /24, lowest first: set if a range starts there.
+    starts: [u64; WORDS],
+    /// How many ranges start before this block.
+    rank: u32,
+    /// Where the last of them starts.
     before: u32,
     /// The last key of the range that the block's last key lies in.
     after: u32,
+    /// How many ranges start in the words before each word.
+    ranks: [u8; WORDS],
+    /// If units are narrow, those of that last range before and of the first ones that start here.
+    near: [u16; NEAR],
 }
 
-impl Starts for Bitmap {
+impl Table for Bitmap {
     type Key = u32;
 
-    /// `starts` ascend from 0 and are multiples of a /24.
-    fn new(starts: Vec<u32>) -> Bitmap {
-        let mut blocks = vec![Block::default(); BLOCKS];
-        for start in &starts {
-            if let Some(block) = blocks.get_mut(start.top16()) {
-                let (word, bit) = place(*start);
-                block.starts[word] |= 1 << bit;
-            }
-        }
-        let mut rank = 0;
+    fn new(starts: &[u32], units: Units) -> Bitmap {
+        let mut blocks = Vec::with_capacity(BLOCKS);
+        let mut rest = starts;
         let mut before = 0;
-        for (block, top) in blocks.iter_mut().zip(0_u32..) {
-            block.before = before;
-            for (word, rank_of_word) in block.starts.iter().zip(&mut block.ranks) {
-                *rank_of_word = rank;
-                rank += word.count_ones();
+        for number in 0..BLOCKS as u32 {
+            let count = rest.iter().take_while(|start| **start / BLOCK == number);
+            let (here, after) = rest.split_at(count.count());
+            let rank = starts.len() - rest.len();
+            let mut words = [0_u64; WORDS];
+            for start in here {
+                let (word, bit) = place(*start);
+                words[word] |= 1 << bit;
             }
-            before = last_start(&block.starts, top << 16).unwrap_or(before);
-        }
-        let mut after = u32::MAX;
-        for (top, block) in blocks.iter_mut().enumerate().rev() {
-            block.after = after;
-            if let Some(start) = first_start(&block.starts, (top as u32) << 16) {
-                after = start.wrapping_sub(1); // of address 0, used by no one
+            let mut ranks = [0; WORDS];
+            for word in 1..WORDS {
+                ranks[word] = ranks[word - 1] + words[word - 1].count_ones() as u8;
             }
+            blocks.push(Block {
+                starts: words,
+                rank: rank as u32,
+                before,
+                after: after.first().map_or(u32::MAX, |next| next - 1),
+                ranks,
+                near: units.near(rank.wrapping_sub(1)),
+            });
+            before = here.last().copied().unwrap_or(before);
+            rest = after;
         }
-        let blocks = blocks.try_into().expect("as many blocks as were made");
-        Bitmap { blocks }
+        let blocks = blocks.try_into().expect("as many blocks as there are");
+        Bitmap { blocks, units }
     }
 
     #[inline]
     fn around(&self, key: u32) -> Place<u32> {
-        let block = &self.blocks[key.top16()];
+        let block = &self.blocks[(key / BLOCK) as usize];
         let (word, bit) = place(key);
-        let network = key & !0x3fff;
-        let starts = block.starts[word];
         let up_to_here = u64::MAX >> (63 - bit);
+        let starts = block.starts[word];
         let (below, above) = (starts & up_to_here, starts & !up_to_here);
-        let first = match below {
-            0 => last_start(&block.starts[..word], key & !0xffff).unwrap_or(block.before),
-            below => network | (63 - below.leading_zeros()) << 8,
+        let local = u32::from(block.ranks[word]) + below.count_ones();
+        // A range starts at address 0, so there is one up to every key.
+        let index = block.rank.wrapping_add(local).wrapping_sub(1) as usize;
+        let unit = match (&self.units, block.near.get(local as usize)) {
+            (Units::Narrow(_), Some(&u16::MAX)) => NO_UNIT,
+            (Units::Narrow(_), Some(unit)) => u32::from(*unit),
+            (units, _) => units.at(index),
         };
-        let last = match above {
-            0 => match first_start(&block.starts[word + 1..], network.wrapping_add(0x4000)) {
-                None => block.after,
-                Some(next) => next - 1,
-            },
-            above => (network | above.trailing_zeros() << 8) - 1,
-        };
+        let network = key & !(WORD - 1);
         Place {
-            // A range starts at address 0, so there is one up to every key.
-            index: (block.ranks[word] + below.count_ones()).wrapping_sub(1) as usize,
-            first,
-            last,
+            index,
+            unit,
+            first: match below.checked_ilog2() {
+                Some(bit) => network | bit << 8,
+                None => block.start_before(word, network),
+            },
+            last: match above {
+                0 => block.end_after(word, network),
+                above => (network | above.trailing_zeros() << 8).wrapping_sub(1),
+            },
         }
     }
 
@@ -95,24 +108,38 @@ impl Starts for Bitmap {
     }
 }
 
-/// The place of a /24 in its /16: which /18, and which bit of it.
+impl Block {
+    /// The last start before a word, which stands for `network`.
+    #[inline]
+    fn start_before(&self, word: usize, network: u32) -> u32 {
+        let before = self.starts[..word].iter().rev();
+        let networks = (1..).map(|back| network.wrapping_sub(back * WORD));
+        let mut starts = before
+            .zip(networks)
+            .filter_map(|(bits, network)| Some(network | bits.checked_ilog2()? << 8));
+        starts.next().unwrap_or(self.before)
+    }
+
+    /// The last key before the first start after a word, which stands for `network`.
+    #[inline]
+    fn end_after(&self, word: usize, network: u32) -> u32 {
+        let after = self.starts[word + 1..].iter();
+        let networks = (1..).map(|on| network.wrapping_add(on * WORD));
+        let mut starts = after
+            .zip(networks)
+            .filter(|(bits, _)| **bits != 0)
+            .map(|(bits, network)| network | bits.trailing_zeros() << 8);
+        starts.next().map_or(self.after, |start| start - 1)
+    }
+}
+
+/// Keys that a word of bits stands for: a /18.
+const WORD: u32 = 64 << 8;
+/// Keys of a block.
+const BLOCK: u32 = WORD * WORDS as u32;
+
+/// Which word of its block a key belongs to, and which bit of that.
 #[inline]
 fn place(key: u32) -> (usize, u32) {
-    ((key >> 14 & 3) as usize, key >> 8 & 63)
-}
-
-/// The last start in some /18 networks, the first of which begins at `first`.
-#[inline]
-fn last_start(words: &[u64], first: u32) -> Option<u32> {
-    let number = words.iter().rposition(|word| *word != 0)?;
-    let word = words.get(number)?;
-    Some(first + ((number as u32) << 14) + ((63 - word.leading_zeros()) << 8))
-}
-
-/// The first start in some /18 networks, the first of which begins at `first`.
-#[inline]
-fn first_start(words: &[u64], first: u32) -> Option<u32> {
-    let number = words.iter().position(|word| *word != 0)?;
-    let word = words.get(number)?;
-    Some(first + ((number as u32) << 14) + (word.trailing_zeros() << 8))
+    ((key / WORD) as usize % WORDS, key >> 8 & 63)
 }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::map::{Edge, Map, MapError, Raw, Region};
 use crate::placement::{Choice, Placements};
-use crate::ranges::{Ranges, Starts};
+use crate::ranges::{Ranges, Table};
 
 /// The first eight bytes of every map.
 pub const MAGIC: [u8; 8] = *b"SIGNPMAP";
@@ -167,7 +167,7 @@ impl Map {
     }
 }
 
-fn write_ranges<S: Starts>(ranges: &Ranges<S>, write: impl Fn(&mut Out, S::Key)) -> Out {
+fn write_ranges<S: Table>(ranges: &Ranges<S>, write: impl Fn(&mut Out, S::Key)) -> Out {
     let mut out = Out(Vec::with_capacity(4 + ranges.len() * 12));
     out.u32(ranges.len() as u32);
     ranges

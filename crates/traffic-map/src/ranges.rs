@@ -1,7 +1,7 @@
 //! One address family's disjoint ranges: which of them a network lies in, its unit, and the scope of the answer.
 
 use crate::coarse::{Coarse, Tally};
-use crate::subnet::{self, Key};
+use crate::subnet::Key;
 
 /// Stands for "no unit" in the arrays and in the file.
 pub(crate) const NO_UNIT: u32 = u32::MAX;
@@ -14,19 +14,20 @@ pub(crate) const V6_ATOMS_PER_BLOCK: f64 = 16_777_216.0;
 /// prepared at load time (`coarse`), so no query costs more than this many steps.
 pub(crate) const WALK_MAX: usize = 64;
 
-/// A range by its number and its ends.
+/// A range: its number, its unit, its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place<K> {
     pub(crate) index: usize,
+    pub(crate) unit: u32,
     pub(crate) first: K,
     pub(crate) last: K,
 }
 
-/// How a family keeps where its ranges start.
-pub(crate) trait Starts: Sized {
+/// How a family keeps its ranges.
+pub(crate) trait Table: Sized {
     type Key: Key;
     /// Of starts that [`check`] has passed.
-    fn new(starts: Vec<Self::Key>) -> Self;
+    fn new(starts: &[Self::Key], units: Units) -> Self;
     /// The range that a key lies in.
     fn around(&self, key: Self::Key) -> Place<Self::Key>;
     /// The range behind another.
@@ -40,6 +41,19 @@ pub(crate) struct Found<K> {
     pub(crate) scope: u8,
     pub(crate) first: K,
     pub(crate) last: K,
+}
+
+impl<K: Key> Found<K> {
+    /// For a network around `key` that lies in one range.
+    #[inline]
+    fn of(key: K, place: Place<K>) -> Found<K> {
+        Found {
+            unit: place.unit,
+            scope: key.scope(place.first, place.last),
+            first: place.first,
+            last: place.last,
+        }
+    }
 }
 
 /// Why arrays are no range table.
@@ -61,13 +75,13 @@ pub(crate) enum BadRanges {
 
 /// Ranges that together cover the whole family; each reaches to where the next one begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Ranges<S: Starts> {
-    starts: S,
-    units: Units,
+pub(crate) struct Ranges<S: Table> {
+    table: S,
+    len: usize,
     coarse: Coarse<S::Key>,
 }
 
-impl<S: Starts> Ranges<S> {
+impl<S: Table> Ranges<S> {
     /// Checks and indexes. `demand` has one entry per unit; `finest` is the ECS length (24 or 56 at most).
     pub(crate) fn new(
         starts: Vec<S::Key>,
@@ -78,64 +92,61 @@ impl<S: Starts> Ranges<S> {
         check(&starts, &units, demand.len(), finest)?;
         let coarse = Coarse::new(&starts, &units, demand);
         Ok(Ranges {
-            starts: S::new(starts),
-            units: Units::new(units, demand.len()),
+            len: starts.len(),
+            table: S::new(&starts, Units::new(units, demand.len())),
             coarse,
         })
     }
 
-    /// The unit and scope for the network of `len` bits (at most `K::BITS`) around `key`.
+    /// The unit and scope for the network of `len` bits around `key`; more bits than a key has are all its bits.
     #[inline]
     pub(crate) fn find(&self, key: S::Key, len: u8) -> Found<S::Key> {
-        let first = key.block_start(len);
-        let last = key.block_end(len);
-        let place = self.starts.around(first);
-        if last <= place.last {
-            return Found {
-                unit: self.units.at(place.index),
-                scope: subnet::scope(first, place.first, place.last),
-                first: place.first,
-                last: place.last,
-            };
+        if len >= S::Key::BITS - ATOM_BITS {
+            return Found::of(key, self.table.around(key)); // no range splits an atom
         }
-        let (unit, scope) = self.majority(place, first, last, len);
-        Found {
+        self.find_wide(key.block_start(len), len)
+    }
+
+    /// As `find`, of a network that may span several ranges: then the unit with most demand in it, and the length
+    /// at which every block of the network would lie in one range.
+    #[inline(never)]
+    fn find_wide(&self, first: S::Key, len: u8) -> Found<S::Key> {
+        let last = first.block_end(len);
+        let place = self.table.around(first);
+        if last <= place.last {
+            return Found::of(first, place);
+        }
+        let found = |(unit, scope)| Found {
             unit,
             scope,
             first,
             last,
-        }
-    }
-
-    /// For a network that spans several ranges: the unit with most demand in it, and the length at which
-    /// every block of the network would lie in one range.
-    #[inline(never)]
-    fn majority(&self, place: Place<S::Key>, first: S::Key, last: S::Key, len: u8) -> (u32, u8) {
-        if self.starts.around(last).index - place.index >= WALK_MAX {
-            return self.coarse.find(first, len).unwrap_or((NO_UNIT, len));
+        };
+        if self.table.around(last).index - place.index >= WALK_MAX {
+            return found(self.coarse.find(first, len).unwrap_or((NO_UNIT, len)));
         }
         let mut tally = Tally::<WALK_MAX>::default();
         let (mut here, mut needed) = (place, 0);
         loop {
             let atoms = atoms(here.first.max(first), here.last.min(last));
-            tally.add(self.units.at(here.index), atoms);
-            match self.starts.following(&here) {
+            tally.add(here.unit, atoms);
+            match self.table.following(&here) {
                 Some(next) if next.first <= last => here = next,
-                _ => return (self.coarse.heaviest(tally.entries()), needed),
+                _ => return found((self.coarse.heaviest(tally.entries()), needed)),
             }
             needed = needed.max(length_of(here.first));
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.units.len()
+        self.len
     }
 
     /// All ranges in order, with their units.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Place<S::Key>, u32)> {
-        let first = self.starts.around(S::Key::default());
-        std::iter::successors(Some(first), |place| self.starts.following(place))
-            .map(|place| (place, self.units.at(place.index)))
+        let first = self.table.around(S::Key::default());
+        std::iter::successors(Some(first), |place| self.table.following(place))
+            .map(|place| (place, place.unit))
     }
 }
 
@@ -153,7 +164,7 @@ pub(crate) fn length_of<K: Key>(start: K) -> u8 {
 
 /// The unit of each range, in as few octets as will do: what takes less memory is more often near.
 #[derive(Clone, Debug)]
-enum Units {
+pub(crate) enum Units {
     Narrow(Vec<u16>),
     Wide(Vec<u32>),
 }
@@ -167,21 +178,19 @@ impl Units {
         Units::Narrow(units.into_iter().map(|unit| unit as u16).collect())
     }
 
+    /// Those of some ranges from `index` on, if they are narrow; what there is none of has none.
+    pub(crate) fn near<const N: usize>(&self, index: usize) -> [u16; N] {
+        std::array::from_fn(|offset| self.at(index.wrapping_add(offset)) as u16)
+    }
+
     #[inline]
-    fn at(&self, index: usize) -> u32 {
+    pub(crate) fn at(&self, index: usize) -> u32 {
         match self {
             Units::Narrow(units) => match units.get(index) {
                 Some(unit) if *unit != u16::MAX => u32::from(*unit),
                 _ => NO_UNIT,
             },
             Units::Wide(units) => units.get(index).copied().unwrap_or(NO_UNIT),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Units::Narrow(units) => units.len(),
-            Units::Wide(units) => units.len(),
         }
     }
 }
@@ -277,7 +286,7 @@ mod tests {
     }
 
     /// Ranges out of cuts (a multiple of a /24 or /56, and one unit of a few), asked around keys with every length.
-    fn check_all<S: Starts>(
+    fn check_all<S: Table>(
         cuts: Vec<(S::Key, u32)>,
         keys: &[S::Key],
         unit_of: impl Fn(u32) -> u32,

@@ -1,22 +1,28 @@
 //! Where IPv6 ranges start: a sorted list, searched behind an index of the first 16 bits.
 
-use crate::ranges::{Place, Starts};
+use crate::ranges::{Place, Table, Units};
 use crate::subnet::Key;
 
 /// The starts of all IPv6 ranges.
 #[derive(Clone, Debug)]
 pub(crate) struct Sorted {
     starts: Vec<u64>,
+    units: Units,
     /// For each value of the top 16 bits, the range that its first key lies in; one more entry at the end.
     index: Vec<u32>,
 }
 
-impl Starts for Sorted {
+impl Table for Sorted {
     type Key = u64;
 
-    fn new(starts: Vec<u64>) -> Sorted {
-        let index = index(&starts);
-        Sorted { starts, index }
+    fn new(starts: &[u64], units: Units) -> Sorted {
+        let index = index(starts);
+        let starts = starts.to_vec();
+        Sorted {
+            starts,
+            index,
+            units,
+        }
     }
 
     #[inline]
@@ -43,6 +49,7 @@ impl Sorted {
     fn place(&self, index: usize) -> Place<u64> {
         Place {
             index,
+            unit: self.units.at(index),
             first: self.starts.get(index).copied().unwrap_or(u64::MAX),
             last: self
                 .starts

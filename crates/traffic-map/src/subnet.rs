@@ -122,9 +122,7 @@ pub(crate) trait Key: Copy + Ord + Default + fmt::Debug {
     const BITS: u8;
     const MAX: Self;
     fn to_u64(self) -> u64;
-    fn leading_zeros(self) -> u8;
     fn trailing_zeros(self) -> u8;
-    fn xor(self, other: Self) -> Self;
     /// The top 16 bits, the index of the first-level table.
     fn top16(self) -> usize;
     fn next(self) -> Option<Self>;
@@ -133,10 +131,17 @@ pub(crate) trait Key: Copy + Ord + Default + fmt::Debug {
     fn block_end(self, len: u8) -> Self;
     /// The first key of the aligned block of length `len` around `self`.
     fn block_start(self, len: u8) -> Self;
+    /// The length of the largest aligned block around `self` that lies inside `[start, end]`.
+    ///
+    /// The block must differ from the nearest foreign key on each side, `start - 1` and `end + 1`. The key that is
+    /// nearer differs from `self` by the smaller number, and in the first bit of that. At an end of the address
+    /// space there is no neighbour: what stands for it differs in a bit before the first one.
+    /// Disjoint ranges give disjoint blocks, as RFC 7871 §7.2.1 demands.
+    fn scope(self, start: Self, end: Self) -> u8;
 }
 
 macro_rules! key {
-    ($type:ty, $bits:expr) => {
+    ($type:ty, $wider:ty, $bits:expr) => {
         impl Key for $type {
             const BITS: u8 = $bits;
             const MAX: Self = <$type>::MAX;
@@ -145,16 +150,8 @@ macro_rules! key {
                 u64::from(self)
             }
             #[inline]
-            fn leading_zeros(self) -> u8 {
-                <$type>::leading_zeros(self) as u8
-            }
-            #[inline]
             fn trailing_zeros(self) -> u8 {
                 <$type>::trailing_zeros(self) as u8
-            }
-            #[inline]
-            fn xor(self, other: Self) -> Self {
-                self ^ other
             }
             #[inline]
             fn top16(self) -> usize {
@@ -176,25 +173,20 @@ macro_rules! key {
             fn block_start(self, len: u8) -> Self {
                 self & !<$type>::MAX.checked_shr(u32::from(len)).unwrap_or(0)
             }
+            #[inline]
+            fn scope(self, start: Self, end: Self) -> u8 {
+                let key = <$wider>::from(self);
+                let below = key ^ <$wider>::from(start).wrapping_sub(1);
+                let above = key ^ (<$wider>::from(end) + 1);
+                let shared = below.min(above).leading_zeros() + 1;
+                shared.saturating_sub(<$wider>::BITS - $bits) as u8
+            }
         }
     };
 }
 
-key!(u32, 32);
-key!(u64, 64);
-
-/// The length of the largest aligned block around `key` that lies inside `[start, end]`.
-///
-/// `1 + max(clz(key ^ (start-1)), clz(key ^ (end+1)))`: the block must differ from the nearest foreign
-/// key on each side. At an end of the address space there is no neighbour and the term is dropped.
-/// Disjoint ranges give disjoint blocks, as RFC 7871 §7.2.1 demands.
-pub(crate) fn scope<K: Key>(key: K, start: K, end: K) -> u8 {
-    let below = start
-        .previous()
-        .map_or(0, |k| 1 + key.xor(k).leading_zeros());
-    let above = end.next().map_or(0, |k| 1 + key.xor(k).leading_zeros());
-    below.max(above)
-}
+key!(u32, u64, 32);
+key!(u64, u128, 64);
 
 /// The address of an IPv4 key.
 pub(crate) fn v4_address(key: u32) -> IpAddr {
@@ -269,10 +261,10 @@ mod tests {
     fn scope_is_the_largest_block_inside_the_range() {
         // 10.0.0.0 to 10.0.2.255: a /23 and a /24.
         let (start, end) = (0x0a00_0000_u32, 0x0a00_02ff);
-        assert_eq!(scope(0x0a00_0001, start, end), 23);
-        assert_eq!(scope(0x0a00_0201, start, end), 24);
-        assert_eq!(scope(7_u32, 0, u32::MAX), 0);
-        assert_eq!(scope(u64::MAX, 1 << 63, u64::MAX), 1);
+        assert_eq!(0x0a00_0001_u32.scope(start, end), 23);
+        assert_eq!(0x0a00_0201_u32.scope(start, end), 24);
+        assert_eq!(7_u32.scope(0, u32::MAX), 0);
+        assert_eq!(u64::MAX.scope(1 << 63, u64::MAX), 1);
     }
 
     #[test]
