@@ -86,10 +86,11 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Reads a file of at most `limit` octets; a longer one is refused before it fills the memory.
 pub(crate) fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    // All at once, as doubling copies; one more octet, as the end is found by asking for more.
+    let expected = file.metadata()?.len().min(limit) + 1;
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,

@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use crate::ranges::{NO_UNIT, WALK_MAX, atoms, length_of};
+use crate::ranges::{ATOM_BITS, NO_UNIT, WALK_MAX, atoms};
 use crate::subnet::Key;
 
 /// A unit and how many atoms of it were seen.
@@ -57,30 +57,27 @@ impl<K: Key> Coarse<K> {
     /// Of ranges that start at `starts` and belong to `units`.
     pub(crate) fn new(starts: &[K], units: &[u32], demand: &[u32]) -> Coarse<K> {
         let ranges = Slices { starts, units };
-        let mut atoms = vec![0_u64; demand.len()];
-        for i in 0..starts.len() {
-            if let Some(sum) = atoms.get_mut(ranges.unit(i)) {
-                *sum += ranges.atoms_within(i, K::default(), K::MAX);
-            }
-        }
-        let density = demand
-            .iter()
-            .zip(&atoms)
-            .map(|(demand, atoms)| f64::from(*demand) / *atoms as f64);
-        let mut coarse = Coarse {
-            blocks: Vec::new(),
-            density: density.collect(),
-        };
         let whole = Block {
             first: K::default(),
             len: 0,
             from: 0,
             to: starts.len().saturating_sub(1),
         };
-        // No sum is worth keeping of what is answered by walking.
+        let mut sums = Sums::new(demand.len());
+        ranges.each(&whole, |unit, atoms| {
+            if let Some(sum) = sums.units.get_mut(unit as usize) {
+                sum.atoms += atoms;
+            }
+        });
+        for (sum, demand) in sums.units.iter_mut().zip(demand) {
+            sum.density = f64::from(*demand) / sum.atoms as f64;
+        }
+        let mut coarse = Coarse {
+            blocks: Vec::new(),
+            density: sums.units.iter().map(|sum| sum.density).collect(),
+        };
         if whole.is_wide() {
-            atoms.fill(0);
-            let mut sums = Sums { atoms, best: None };
+            sums.take(ranges, &whole);
             coarse.collect(ranges, &whole, &mut sums);
         }
         coarse.blocks.sort_unstable_by_key(|(block, _)| *block);
@@ -98,10 +95,11 @@ impl<K: Key> Coarse<K> {
             true => (&low, &high),
             false => (&high, &low),
         };
+        let mut small_sums = None;
         let small_needed = match small.is_wide() {
             true => {
                 let needed = self.collect(ranges, small, sums);
-                sums.clear(ranges, small);
+                small_sums = sums.take(ranges, small);
                 needed
             }
             false => ranges.length_needed(small),
@@ -109,37 +107,24 @@ impl<K: Key> Coarse<K> {
         let large_needed = match large.is_wide() {
             true => self.collect(ranges, large, sums),
             false => {
-                self.add(ranges, large, sums);
+                ranges.each(large, |unit, atoms| sums.add(unit, atoms));
                 ranges.length_needed(large)
             }
         };
-        self.add(ranges, small, sums);
+        match small_sums {
+            Some(small) => {
+                let present = (0..).zip(small).filter(|(_, atoms)| *atoms > 0);
+                present.for_each(|(unit, atoms)| sums.add(unit, atoms));
+            }
+            None => ranges.each(small, |unit, atoms| sums.add(unit, atoms)),
+        }
         let split = ranges.start(high.from) == high.first;
         let needed = small_needed
             .max(large_needed)
             .max(if split { high.len } else { 0 });
-        let best = sums.best.map_or(NO_UNIT, |best| best.0);
-        self.blocks.push(((block.len, block.first), (best, needed)));
+        self.blocks
+            .push(((block.len, block.first), (sums.best.0, needed)));
         needed
-    }
-
-    /// Adds a block's ranges, and keeps the unit that is ahead: as sums only grow, it is the heaviest in the end.
-    fn add(&self, ranges: Slices<'_, K>, block: &Block<K>, sums: &mut Sums) {
-        let last = block.first.block_end(block.len);
-        for i in block.from..=block.to {
-            let unit = ranges.unit(i);
-            let Some(sum) = sums.atoms.get_mut(unit) else {
-                continue; // unmapped
-            };
-            *sum += ranges.atoms_within(i, block.first, last);
-            let entry = (unit as u32, *sum);
-            if sums
-                .best
-                .is_none_or(|best| best.0 == entry.0 || self.compare(&entry, &best).is_gt())
-            {
-                sums.best = Some(entry);
-            }
-        }
     }
 
     /// The unit that wins by the rule in this file's head.
@@ -151,15 +136,11 @@ impl<K: Key> Coarse<K> {
     }
 
     fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
-        let demand = |entry: &Entry| {
-            self.density
-                .get(entry.0 as usize)
-                .map_or(0.0, |density| density * entry.1 as f64)
+        let weight = |entry: &Entry| {
+            let density = self.density.get(entry.0 as usize);
+            density.map_or(0.0, |density| density * entry.1 as f64)
         };
-        demand(a)
-            .total_cmp(&demand(b))
-            .then(a.1.cmp(&b.1))
-            .then(b.0.cmp(&a.0))
+        compare((weight(a), a.1, a.0), (weight(b), b.1, b.0))
     }
 
     pub(crate) fn find(&self, first: K, len: u8) -> Option<(u32, u8)> {
@@ -169,6 +150,11 @@ impl<K: Key> Coarse<K> {
             .ok()?;
         self.blocks.get(at).map(|(_, answer)| *answer)
     }
+}
+
+/// Of two units with their demand in a block, their atoms and their numbers, which is the heavier.
+fn compare(a: (f64, u64, u32), b: (f64, u64, u32)) -> Ordering {
+    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(b.2.cmp(&a.2))
 }
 
 /// Ranges as they come out of a file.
@@ -183,23 +169,28 @@ impl<K: Key> Slices<'_, K> {
         self.starts.get(i).copied().unwrap_or(K::MAX)
     }
 
-    fn unit(&self, i: usize) -> usize {
-        self.units.get(i).map_or(NO_UNIT, |unit| *unit) as usize
-    }
-
-    fn atoms_within(&self, i: usize, first: K, last: K) -> u64 {
-        let next = self.starts.get(i + 1).and_then(|next| next.previous());
-        atoms(self.start(i).max(first), next.unwrap_or(K::MAX).min(last))
+    /// Each range of a block: its unit, and its atoms in the block.
+    fn each(&self, block: &Block<K>, mut tell: impl FnMut(u32, u64)) {
+        let units = self.units.get(block.from..=block.to).unwrap_or(&[]);
+        let nexts = self.starts.get(block.from + 1..=block.to).unwrap_or(&[]);
+        let mut first = block.first;
+        for (unit, next) in units.iter().zip(nexts) {
+            tell(
+                *unit,
+                (next.to_u64() >> ATOM_BITS) - (first.to_u64() >> ATOM_BITS),
+            );
+            first = *next;
+        }
+        if let Some(unit) = units.last() {
+            tell(*unit, atoms(first, block.first.block_end(block.len)));
+        }
     }
 
     /// The finest alignment among the starts within a block but its first key.
     fn length_needed(&self, block: &Block<K>) -> u8 {
         let inner = self.starts.get(block.from + 1..=block.to).unwrap_or(&[]);
-        inner
-            .iter()
-            .map(|start| length_of(*start))
-            .max()
-            .unwrap_or(0)
+        let all_bits = inner.iter().fold(0, |bits, start| bits | start.to_u64());
+        K::BITS - all_bits.trailing_zeros().min(u32::from(K::BITS)) as u8
     }
 }
 
@@ -242,21 +233,63 @@ impl<K: Key> Block<K> {
     }
 }
 
-/// Atoms of each unit in a block.
+/// What of each unit is in a block.
 struct Sums {
-    atoms: Vec<u64>,
-    /// The heaviest unit so far.
-    best: Option<Entry>,
+    units: Vec<Sum>,
+    /// The heaviest unit so far, and its demand: as sums only grow, whatever is ahead in the end has been put here.
+    best: (u32, f64),
+}
+
+/// Of one unit: side by side, as they are needed together.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    atoms: u64,
+    density: f64,
 }
 
 impl Sums {
-    /// Forgets a block, the only one that was added.
-    fn clear<K: Key>(&mut self, ranges: Slices<'_, K>, block: &Block<K>) {
+    fn new(units: usize) -> Sums {
+        Sums {
+            units: vec![Sum::default(); units],
+            best: (NO_UNIT, f64::NEG_INFINITY),
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, unit: u32, atoms: u64) {
+        let Some(sum) = self.units.get_mut(unit as usize) else {
+            return; // unmapped
+        };
+        sum.atoms += atoms;
+        // Signed, as that is one instruction and there are at most 2^56 atoms.
+        let weight = sum.density * sum.atoms as i64 as f64;
+        if weight >= self.best.1 {
+            self.lead(unit, weight);
+        }
+    }
+
+    /// Puts a unit ahead if it is heavier than the one that is.
+    #[cold]
+    fn lead(&mut self, unit: u32, weight: f64) {
+        let atoms = |unit: u32| self.units.get(unit as usize).map_or(0, |sum| sum.atoms);
+        let ahead = (self.best.1, atoms(self.best.0), self.best.0);
+        if unit == self.best.0 || compare((weight, atoms(unit), unit), ahead).is_gt() {
+            self.best = (unit, weight);
+        }
+    }
+
+    /// Empties the sums of a block, the only one that was added; gives them if they are fewer than its ranges.
+    fn take<K: Key>(&mut self, ranges: Slices<'_, K>, block: &Block<K>) -> Option<Vec<u64>> {
+        self.best = (NO_UNIT, f64::NEG_INFINITY);
+        if block.count() > self.units.len() {
+            let sums = self.units.iter_mut();
+            return Some(sums.map(|sum| std::mem::take(&mut sum.atoms)).collect());
+        }
         for unit in ranges.units.get(block.from..=block.to).unwrap_or(&[]) {
-            if let Some(sum) = self.atoms.get_mut(*unit as usize) {
-                *sum = 0;
+            if let Some(sum) = self.units.get_mut(*unit as usize) {
+                sum.atoms = 0;
             }
         }
-        self.best = None;
+        None
     }
 }

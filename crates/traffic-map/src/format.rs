@@ -79,8 +79,8 @@ impl Map {
         let demand = read_demand(demand)?;
         Map::from_checked(Raw {
             ecs,
-            v4: read_ranges(V4, v4, 4, |input| input.u32())?,
-            v6: read_ranges(V6, v6, 8, |input| input.u64())?,
+            v4: read_ranges(V4, v4, u32::from_le_bytes)?,
+            v6: read_ranges(V6, v6, u64::from_le_bytes)?,
             assignment: read_assignment(assignment, classes, demand.len())?,
             demand,
             placements: read_placements(placements)?,
@@ -225,26 +225,22 @@ fn read_limits(mut input: In<'_>) -> Result<((u8, u8), u8), MapError> {
     Ok(limits)
 }
 
-fn read_ranges<K>(
+fn read_ranges<K, const SIZE: usize>(
     section: &'static str,
     mut input: In<'_>,
-    key_size: usize,
-    read: impl Fn(&mut In<'_>) -> Result<K, MapError>,
+    key: fn([u8; SIZE]) -> K,
 ) -> Result<(Vec<K>, Vec<u32>), MapError> {
-    let count = input.count(key_size + 4)?;
-    if input.bytes.len() != count * (key_size + 4) {
+    let count = input.count(SIZE + 4)?;
+    if input.bytes.len() != count * (SIZE + 4) {
         return Err(MapError::Size(section));
     }
-    let starts = (0..count)
-        .map(|_| read(&mut input))
-        .collect::<Result<_, _>>()?;
-    let units = (0..count).map(|_| input.u32()).collect::<Result<_, _>>()?;
-    Ok((starts, units))
+    let starts = input.list(count, key)?;
+    Ok((starts, input.list(count, u32::from_le_bytes)?))
 }
 
 fn read_demand(mut input: In<'_>) -> Result<Vec<u32>, MapError> {
     let count = input.count(4)?;
-    let demand = (0..count).map(|_| input.u32()).collect::<Result<_, _>>()?;
+    let demand = input.list(count, u32::from_le_bytes)?;
     input.end()?;
     Ok(demand)
 }
@@ -278,7 +274,7 @@ fn read_assignment(
         return Err(MapError::Size(ASSIGNMENT));
     }
     (0..classes)
-        .map(|_| (0..units).map(|_| input.u16()).collect())
+        .map(|_| input.list(units, u16::from_le_bytes))
         .collect()
 }
 
@@ -405,6 +401,20 @@ impl In<'_> {
     }
     fn u64(&mut self) -> Result<u64, MapError> {
         self.array().map(u64::from_le_bytes)
+    }
+    /// Numbers of the same size one after another.
+    fn list<T, const SIZE: usize>(
+        &mut self,
+        count: usize,
+        number: fn([u8; SIZE]) -> T,
+    ) -> Result<Vec<T>, MapError> {
+        let size = count.checked_mul(SIZE);
+        let (list, rest) = size
+            .and_then(|size| self.bytes.split_at_checked(size))
+            .ok_or(MapError::Size(self.section))?;
+        self.bytes = rest;
+        let (items, _) = list.as_chunks::<SIZE>();
+        Ok(items.iter().map(|item| number(*item)).collect())
     }
     fn flag(&mut self) -> Result<bool, MapError> {
         match self.u8()? {
