@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use dns_engine::{Zones, name, rtype};
+use dns_engine::{HashedName, Zones, name, rtype};
 use service::diagnostic::{Diagnostic, Report, line_and_column};
 use toml::de::{DeTable, DeValue};
 use traffic_map::{Map, services::Service};
@@ -228,7 +228,7 @@ fn check_client_names(world: &World, file: &ServicesFile, report: &mut Report) {
     for (path, zone) in &world.zones {
         for node in zone.nodes() {
             let hidden = !matches!(
-                names.find(&name::lowered(node.owner())),
+                names.find(&HashedName::new(node.owner())),
                 Place::Outside | Place::Owner(_)
             );
             if hidden {

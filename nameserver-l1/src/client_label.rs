@@ -8,11 +8,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use dns_engine::name;
+use dns_engine::HashedName;
 use traffic_map::Subnet;
 
-const IPV4_MARK: &[u8] = b"ip4-";
-const IPV6_MARK: &[u8] = b"ip6-";
+const IPV4_MARK: &[u8; 4] = b"ip4-";
+const IPV6_MARK: &[u8; 4] = b"ip6-";
 
 /// What a label says about the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,22 +30,26 @@ pub enum ClientLabel {
 /// Numbers have no leading zeros, the prefix length is within the family's limit, and no bit past it
 /// is set.
 pub fn read(label: &[u8]) -> ClientLabel {
-    let Some((mark, text)) = label.split_at_checked(IPV4_MARK.len()) else {
+    let Some((mark, text)) = label.split_first_chunk::<4>() else {
         return ClientLabel::Ordinary;
     };
-    let network = if mark.eq_ignore_ascii_case(IPV4_MARK) {
-        ipv4(text)
-    } else if mark.eq_ignore_ascii_case(IPV6_MARK) {
-        ipv6(text)
-    } else {
-        return ClientLabel::Ordinary;
+    let network = match &mark.map(|octet| octet.to_ascii_lowercase()) {
+        IPV4_MARK => ipv4(text),
+        IPV6_MARK => ipv6(text),
+        _ => return ClientLabel::Ordinary,
     };
     network.map_or(ClientLabel::Mangled, ClientLabel::Network)
 }
 
-/// True if some label of a name (wire form) carries a mark.
-pub fn is_in(name: &[u8]) -> bool {
-    name::labels(name).any(|label| read(label) != ClientLabel::Ordinary)
+/// True if a lower-cased label carries a mark: it is not an ordinary one.
+#[inline]
+pub fn is_marked(label: &[u8]) -> bool {
+    matches!(label.first_chunk(), Some(IPV4_MARK | IPV6_MARK))
+}
+
+/// True if some label of a name carries a mark.
+pub fn is_in(name: &HashedName) -> bool {
+    (0..name.label_count()).any(|place| is_marked(name.label(place)))
 }
 
 /// Spells a network as a label; bits past the prefix length are cleared.

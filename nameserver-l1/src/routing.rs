@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use dns_engine::{Client, Question, RrSet, Tailor, Tailored, Types, Verdict, ede, name, rtype};
+use dns_engine::{
+    Client, HashedName, Question, RrSet, Tailor, Tailored, Types, Verdict, ede, name, rtype,
+};
 use traffic_map::{
     Map, Match,
     services::{Policy, Service},
@@ -248,7 +250,7 @@ impl Tailor for Routing {
     }
 
     fn types(&self, name: &[u8]) -> Types {
-        match self.names.find(name) {
+        match self.names.find(&HashedName::new(name)) {
             // The zone has SRV records there as well, else the service would not fit.
             Place::Outside | Place::Owner(_) => Types::Zone,
             Place::OwnerFor(..) => Types::Alone(&[rtype::SRV]),

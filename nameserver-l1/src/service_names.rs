@@ -4,9 +4,7 @@
 //! `_rtsp._tcp.<id>.live.stream.example.`, and so makes `_tcp.<id>.…` and `<id>.…` empty non-terminals:
 //! a resolver that minimises names (RFC 9156) asks for those first and must not be told NXDOMAIN.
 
-use std::collections::HashMap;
-
-use dns_engine::name;
+use dns_engine::{HashedName, Names, name};
 use traffic_map::Subnet;
 
 use crate::client_label::{self, ClientLabel};
@@ -29,9 +27,13 @@ pub enum Place {
 /// The owners of all services, in the order in which they were added.
 #[derive(Debug, Default)]
 pub struct ServiceNames {
-    owners: HashMap<Box<[u8]>, usize>,
-    /// By what follows `_service._proto`.
-    hosts: HashMap<Box<[u8]>, Vec<ServiceAt>>,
+    owners: Names,
+    /// The service of each owner, by the owner's number.
+    indices: Vec<usize>,
+    /// What follows `_service._proto`.
+    hosts: Names,
+    /// By the number of the host.
+    services: Vec<Vec<ServiceAt>>,
 }
 
 /// One of the services of a host.
@@ -46,37 +48,40 @@ impl ServiceNames {
     /// Adds the owner (wire form) of the service with this index. False if it is another's already.
     pub fn insert(&mut self, owner: &[u8], index: usize) -> bool {
         let owner = name::lowered(owner);
-        if self.owners.contains_key(owner.as_slice()) {
+        let Some((_, true)) = self.owners.insert(&owner) else {
             return false;
-        }
-        if let Some((front, host)) = split(&owner) {
-            let services = self.hosts.entry(host.into()).or_default();
-            services.push(ServiceAt {
+        };
+        self.indices.push(index);
+        if let Some((front, host)) = split(&owner)
+            && let Some((number, _)) = self.hosts.insert(host)
+        {
+            self.services.resize_with(self.hosts.len(), Vec::new);
+            self.services[number as usize].push(ServiceAt {
                 front: front.into(),
                 index,
             });
         }
-        self.owners.insert(owner.into(), index);
         true
     }
 
-    /// Looks a name up (wire form, lower case).
-    pub fn find(&self, name: &[u8]) -> Place {
-        if let Some(&index) = self.owners.get(name) {
-            return Place::Owner(index);
+    /// Looks a name up.
+    #[inline]
+    pub fn find(&self, name: &HashedName) -> Place {
+        if let Some(number) = self.owners.find(name.whole()) {
+            let index = self.indices.get(number as usize);
+            return index.map_or(Place::Outside, |index| Place::Owner(*index));
         }
-        for suffix in name::suffixes(name) {
-            let Some(label) = name::labels(suffix).next() else {
-                break;
-            };
-            let client = client_label::read(label);
-            if client == ClientLabel::Ordinary {
+        for place in 0..name.label_count() {
+            let label = name.label(place);
+            if !client_label::is_marked(label) {
                 continue;
             }
-            let host = name::parent(suffix).and_then(|host| self.hosts.get(host));
-            if let Some(services) = host {
-                let front = name.get(..name.len() - suffix.len()).unwrap_or_default();
-                return below_host(services, front, client);
+            let host = self.hosts.find(name.suffix(place + 1));
+            if let Some(services) = host.and_then(|number| self.services.get(number as usize)) {
+                let whole = name.as_slice();
+                let behind = name.suffix(place).octets.len();
+                let front = whole.get(..whole.len() - behind).unwrap_or_default();
+                return below_host(services, front, client_label::read(label));
             }
         }
         Place::Outside
@@ -133,7 +138,7 @@ mod tests {
 
     fn check(text: &str, expected: Place) {
         let wire = name::lowered(&name::parse(text, None).unwrap());
-        assert_eq!(names().find(&wire), expected, "{text}");
+        assert_eq!(names().find(&HashedName::new(&wire)), expected, "{text}");
     }
 
     fn network() -> Subnet {

@@ -9,7 +9,9 @@ use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
-use dns_engine::{Client, ClientSubnet, Question, Tailor, Tailored, Verdict, name, rtype};
+use dns_engine::{
+    Client, ClientSubnet, HashedName, Question, Tailor, Tailored, Verdict, name, rtype,
+};
 use route_token::Payload;
 use serde::{Deserialize, Serialize};
 use traffic_map::{Subnet, services::Services};
@@ -183,9 +185,11 @@ impl Explainer {
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             subnet,
         };
-        let verdict = self
-            .tokens
-            .tailor(&Question { name, rtype }, &client, &mut answer);
+        let question = Question {
+            name: &HashedName::new(name),
+            rtype,
+        };
+        let verdict = self.tokens.tailor(&question, &client, &mut answer);
         let address = |data: &[u8]| match (<[u8; 4]>::try_from(data), <[u8; 16]>::try_from(data)) {
             (Ok(v4), _) => Some(IpAddr::from(v4)),
             (_, Ok(v6)) => Some(IpAddr::from(v6)),

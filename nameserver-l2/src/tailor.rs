@@ -176,7 +176,7 @@ impl Tokens {
 
 impl Tailor for Tokens {
     fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict {
-        let Some((zone, label)) = self.find(question.name) else {
+        let Some((zone, label)) = self.find(question.name.as_slice()) else {
             return Verdict::Zone;
         };
         let Some(keys) = &zone.keys else {

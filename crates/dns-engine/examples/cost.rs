@@ -25,7 +25,7 @@ struct Routed;
 
 impl Tailor for Routed {
     fn tailor(&self, question: &Question<'_>, client: &Client, answer: &mut Tailored) -> Verdict {
-        if question.name[1..].starts_with(b"routed") {
+        if question.name.as_slice()[1..].starts_with(b"routed") {
             answer.set_ttl(30);
             answer.set_scope(client.subnet.map_or(0, |subnet| subnet.source_len));
             for rank in 0..3 {

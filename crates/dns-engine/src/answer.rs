@@ -2,6 +2,7 @@
 
 use crate::dnssec::{Held, Place};
 use crate::ede::{self, ExtendedError};
+use crate::hashed::{HashedName, lowered};
 use crate::name::{self, NameBuffer};
 use crate::rcode::Rcode;
 use crate::rdata;
@@ -27,7 +28,7 @@ const HOSTS_MAX: usize = 32;
 /// Fills the reply for a lower-cased name and a type of class IN.
 pub(crate) fn answer<'b>(
     snapshot: &'b Snapshot,
-    name: &[u8],
+    name: &HashedName,
     rtype: u16,
     client: &Client,
     tailored: &mut Tailored,
@@ -35,7 +36,7 @@ pub(crate) fn answer<'b>(
     reply: &mut Reply<'b>,
 ) {
     let Some(zone) = zone_of(&snapshot.zones, name, rtype) else {
-        let (rcode, code) = if snapshot.zones.is_withheld(name) {
+        let (rcode, code) = if snapshot.zones.is_withheld(name.as_slice()) {
             (Rcode::SERVFAIL, ede::INVALID_DATA)
         } else if snapshot.zones.is_empty() {
             (Rcode::REFUSED, ede::NOT_READY)
@@ -51,8 +52,8 @@ pub(crate) fn answer<'b>(
     }
     let question = Question { name, rtype };
     tailored.reset(rtype);
-    let verdict = match name {
-        name::ROOT => Verdict::Zone,
+    let verdict = match name.label_count() {
+        0 => Verdict::Zone,
         _ => snapshot.tailor.tailor(&question, client, tailored),
     };
     reply.scope = tailored.scope();
@@ -62,7 +63,7 @@ pub(crate) fn answer<'b>(
     let at = Place {
         section: Section::Answer,
         owner: Owner::Question,
-        name,
+        name: name.as_slice(),
     };
     let mut lookup = Lookup {
         snapshot,
@@ -73,7 +74,7 @@ pub(crate) fn answer<'b>(
         reply,
     };
     let written = match verdict {
-        Verdict::Zone => lookup.follow(at, chain),
+        Verdict::Zone => lookup.follow(name, at, chain),
         Verdict::Answer if rtype == rtype::ANY => any(lookup.reply, at),
         Verdict::Answer if lookup.tailored.count() > 0 => lookup.tailored_records(at),
         Verdict::Answer | Verdict::NoData => lookup.no_data(None, at),
@@ -87,15 +88,18 @@ pub(crate) fn answer<'b>(
 }
 
 /// The deepest zone of a name; for DS at a zone's own name the one above it (RFC 4035 §3.1.4.1).
-fn zone_of<'z>(zones: &'z Zones, name: &[u8], rtype: u16) -> Option<&'z Zone> {
-    let above = || name::parent(name).and_then(|parent| zones.find(parent));
-    let Some(zone) = zones.find(name) else {
-        return above().filter(|_| rtype == rtype::DS && zones.is_withheld(name));
-    };
-    if rtype == rtype::DS && zone.origin() == name {
-        above().or(Some(zone))
-    } else {
-        Some(zone)
+#[inline]
+fn zone_of<'z>(zones: &'z Zones, name: &HashedName, rtype: u16) -> Option<&'z Zone> {
+    let deepest = zones.deepest(name)?;
+    let zone = zones.at(deepest);
+    if rtype != rtype::DS {
+        return zone;
+    }
+    let above = || name::parent(name.as_slice()).and_then(|parent| zones.find(parent));
+    match zone {
+        Some(zone) if zone.origin() == name.as_slice() => above().or(Some(zone)),
+        Some(zone) => Some(zone),
+        None => above(),
     }
 }
 
@@ -118,7 +122,14 @@ const ADDRESSES: &[u16] = &[rtype::A, rtype::AAAA];
 
 /// The hosts below `origin` whose addresses go along with an RRset, each once; of the first `most` records.
 fn hosts<'s>(set: &'s RrSet, most: usize, origin: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
-    let target = |data| rdata::additional_target(set.rtype, data);
+    let target = |data| {
+        let elsewhere = ends_in_name(set.rtype) && ends_differ(data, origin);
+        if elsewhere {
+            None
+        } else {
+            rdata::additional_target(set.rtype, data)
+        }
+    };
     let targets = move || set.rdatas().take(most).filter_map(target);
     let is_ours = |(_, host): &(usize, &[u8])| name::is_within(host, origin);
     let ours = targets().enumerate().filter(is_ours);
@@ -130,18 +141,31 @@ fn hosts<'s>(set: &'s RrSet, most: usize, origin: &'s [u8]) -> impl Iterator<Ite
     })
 }
 
+/// True for the usual types whose data ends with the name of a host.
+fn ends_in_name(rtype: u16) -> bool {
+    matches!(rtype, rtype::NS | rtype::MX | rtype::SRV)
+}
+
+/// True if one cannot end with the other: most hosts that are not below a name are told from it by their last octets.
+fn ends_differ(data: &[u8], origin: &[u8]) -> bool {
+    match (data.last_chunk::<8>(), origin.last_chunk::<8>()) {
+        (Some(one), Some(other)) => lowered(*one) != lowered(*other),
+        _ => false,
+    }
+}
+
 /// Names met while aliases are followed; buffers of the worker.
 pub(crate) struct Chain {
     shown: NameBuffer,
-    lowered: NameBuffer,
+    lowered: HashedName,
     next: NameBuffer,
 }
 
 impl Chain {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             shown: NameBuffer::new(),
-            lowered: NameBuffer::new(),
+            lowered: HashedName::default(),
             next: NameBuffer::new(),
         }
     }
@@ -158,30 +182,42 @@ struct Lookup<'a, 'b> {
 }
 
 impl<'a> Lookup<'a, '_> {
-    fn follow(&mut self, at: Place<'_>, chain: &mut Chain) -> Result<(), Full> {
+    #[inline]
+    fn follow(&mut self, name: &HashedName, at: Place<'_>, chain: &mut Chain) -> Result<(), Full> {
         let Chain {
             shown,
             lowered,
             next,
         } = chain;
-        let mut goes_on = self.step(at, next)?;
+        let mut goes_on = self.step(name, at, next)?;
         for _ in 0..CHAIN_MAX {
             if !goes_on {
                 return Ok(());
             }
             shown.set(next.as_slice());
-            let at = Place::new(Section::Answer, shown.as_slice(), lowered);
-            if self.ends_at(at.name) {
+            lowered.set(shown.as_slice());
+            let at = Place {
+                section: Section::Answer,
+                owner: Owner::Name(shown.as_slice()),
+                name: lowered.as_slice(),
+            };
+            if self.ends_at(lowered) {
                 return Ok(());
             }
-            goes_on = self.step(at, next)?;
+            goes_on = self.step(lowered, at, next)?;
         }
         Ok(())
     }
 
     /// Writes what the zone knows about a name; true if that is an alias to follow, whose target is then in `next`.
-    fn step(&mut self, at: Place<'_>, next: &mut NameBuffer) -> Result<bool, Full> {
-        match self.zone.find(at.name) {
+    #[inline]
+    fn step(
+        &mut self,
+        name: &HashedName,
+        at: Place<'_>,
+        next: &mut NameBuffer,
+    ) -> Result<bool, Full> {
+        match self.zone.find(name) {
             Found::Missing => self.no_name(at)?,
             Found::Delegated(cut) => self.refer(cut, at)?,
             Found::Renamed(node, set) => return self.rename(node, set, at, next),
@@ -222,8 +258,9 @@ impl<'a> Lookup<'a, '_> {
     /// True if the answer ends with the alias to this lower-cased name: it is another zone's, or depends
     /// on the client, so the resolver has to ask for it by itself. That the zone answers may depend on the
     /// client as well; the scope tells, and it is not the one of this answer.
-    fn ends_at(&mut self, name: &[u8]) -> bool {
-        let zone = self.snapshot.zones.find(name);
+    fn ends_at(&mut self, name: &HashedName) -> bool {
+        let zones = &self.snapshot.zones;
+        let zone = zones.deepest(name).and_then(|number| zones.at(number));
         if !zone.is_some_and(|zone| std::ptr::eq(zone, self.zone)) {
             return true;
         }
@@ -256,7 +293,7 @@ impl<'a> Lookup<'a, '_> {
     fn no_data(&mut self, node: Option<&'a Node>, at: Place<'_>) -> Result<(), Full> {
         let (snapshot, zone) = (self.snapshot, self.zone);
         let held = || {
-            let node = node.or_else(|| match zone.find(at.name) {
+            let node = node.or_else(|| match zone.find_plain(at.name) {
                 Found::Node(node) => Some(node),
                 _ => None,
             });

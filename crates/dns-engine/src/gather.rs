@@ -94,7 +94,9 @@ impl Gathered {
                 *has = has.and(Has::of(rtype));
             }
         }
-        let apex = names.find(origin).map_or(usize::MAX, |apex| apex as usize);
+        let apex = names
+            .find_plain(origin)
+            .map_or(usize::MAX, |apex| apex as usize);
         let below = ends
             .iter()
             .enumerate()
@@ -144,7 +146,7 @@ impl Gathered {
         let above = name::suffixes(self.names.name(number)).skip(1);
         above
             .take_while(|above| above.len() >= origin.len())
-            .filter_map(|above| self.names.find(above))
+            .filter_map(|above| self.names.find_plain(above))
             .find(|above| wanted(*above))
     }
 }
@@ -208,15 +210,15 @@ mod tests {
             (b"\x01t\0", 2),
         ];
         let gathered = Gathered::of(b"\x01t\0", 6, |place| records[place as usize]).unwrap();
-        let at = |name: &[u8]| gathered.records(gathered.names.find(name).unwrap());
+        let at = |name: &[u8]| gathered.records(gathered.names.find_plain(name).unwrap());
         assert_eq!(at(b"\x01a\x01b\x01t\0"), [3, 0, 4]);
         assert_eq!(at(b"\x01b\x01t\0"), [0; 0]);
         assert_eq!(at(b"\x01t\0"), [5, 1]);
         assert_eq!(gathered.outside, [2]);
         assert_eq!(gathered.numbers().len(), 3);
         assert!(gathered.below.any(Has::OTHER) && !gathered.below.any(Has::NS));
-        let below = gathered.names.find(b"\x01a\x01b\x01t\0").unwrap();
-        let apex = gathered.names.find(b"\x01t\0");
+        let below = gathered.names.find_plain(b"\x01a\x01b\x01t\0").unwrap();
+        let apex = gathered.names.find_plain(b"\x01t\0");
         let above =
             |which| gathered.above(below, b"\x01t\0", |above| gathered.has(above).any(which));
         assert_eq!(above(Has::NS), apex);

@@ -19,6 +19,7 @@ mod edns;
 mod envelope;
 mod gather;
 mod hash;
+mod hashed;
 mod message;
 mod meta;
 pub mod name;
@@ -49,7 +50,9 @@ pub mod zonefile;
 mod zones;
 
 pub use cookie::{CookieSecret, CookieState, Cookies};
+pub use hashed::{HashedName, Suffix};
 pub use meta::{Meta, Transport};
+pub use names::Names;
 pub use network::{Network, NetworkError};
 pub use rate::{RateLimit, RateState};
 pub use rcode::Rcode;

@@ -1,30 +1,39 @@
 //! Lower-cased names by number, packed: a name costs its octets, four more, and sixteen in the table that finds it.
 
-use std::hash::Hasher;
-
-use crate::hash::NameHasher;
+use crate::hashed::{Suffix, hash};
 use crate::name;
 
-/// Names numbered from 0 in the order in which they came.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
+/// Lower-cased wire names, numbered from 0 in the order in which they came.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
     octets: Vec<u8>,
     /// Where in `octets` each name starts; a name tells its end itself.
     starts: Vec<u32>,
     /// Open addressing with linear steps: the hash of a name, and its number plus 1, or 0 for a free slot. At most
-    /// half of them are used, so that runs stay short.
+    /// half of them are used, so that runs stay short. The low bits of a hash choose the slot, the others save most
+    /// comparisons.
     slots: Vec<(u32, u32)>,
 }
 
 impl Names {
     /// How many names there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.starts.len()
+    }
+
+    /// True without any name.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
     }
 
     /// The name of a number.
     pub(crate) fn name(&self, number: u32) -> &[u8] {
         name::read(self.from(number)).unwrap_or_default()
+    }
+
+    /// True if the first label of a name is an asterisk.
+    pub(crate) fn is_wildcard(&self, number: u32) -> bool {
+        self.from(number).starts_with(b"\x01*")
     }
 
     /// The octets from the start of a name on.
@@ -35,13 +44,20 @@ impl Names {
     }
 
     /// The number of a name.
-    pub(crate) fn find(&self, name: &[u8]) -> Option<u32> {
-        let (_, number) = self.slots.get(self.slot(name, hash(name))?)?;
+    #[inline]
+    pub fn find(&self, name: Suffix<'_>) -> Option<u32> {
+        let (_, number) = self.slots.get(self.slot(name.octets, name.hash)?)?;
         number.checked_sub(1)
     }
 
+    /// The number of a name whose hash nobody knows yet.
+    pub(crate) fn find_plain(&self, name: &[u8]) -> Option<u32> {
+        let hash = hash(name);
+        self.find(Suffix { octets: name, hash })
+    }
+
     /// The number of a name, and whether it is new; `None` if there are too many names already.
-    pub(crate) fn insert(&mut self, name: &[u8]) -> Option<(u32, bool)> {
+    pub fn insert(&mut self, name: &[u8]) -> Option<(u32, bool)> {
         let start = self.octets.len();
         let found = self.enter(name, u32::try_from(start).ok()?)?;
         if found.1 {
@@ -103,14 +119,6 @@ impl Names {
     }
 }
 
-/// Its low bits choose the slot, the others save most comparisons.
-fn hash(name: &[u8]) -> u32 {
-    let mut hasher = NameHasher::default();
-    hasher.write(name);
-    let hash = hasher.finish();
-    (hash ^ (hash >> 32)) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +126,7 @@ mod tests {
     #[test]
     fn numbers_names_and_finds_them_again() {
         let mut table = Names::default();
-        assert_eq!(table.find(b"\x01a\0"), None);
+        assert_eq!(table.find_plain(b"\x01a\0"), None);
         let names: Vec<Vec<u8>> = (0..5_000)
             .map(|number| format!("\x06h{number:05}\x01t\0").into_bytes())
             .collect();
@@ -128,10 +136,10 @@ mod tests {
         }
         assert_eq!(table.len(), names.len());
         for (number, name) in names.iter().enumerate() {
-            assert_eq!(table.find(name), Some(number as u32));
+            assert_eq!(table.find_plain(name), Some(number as u32));
             assert_eq!(table.name(number as u32), name);
         }
-        assert_eq!(table.find(b"\x06h00000\x01u\0"), None);
+        assert_eq!(table.find_plain(b"\x06h00000\x01u\0"), None);
     }
 
     #[test]
@@ -145,7 +153,7 @@ mod tests {
             (table.name(1), table.name(2)),
             (&b"\x01b\x01c\0"[..], &b"\0"[..])
         );
-        assert_eq!(table.find(b"\x01b\x01c\0"), Some(1));
+        assert_eq!(table.find_plain(b"\x01b\x01c\0"), Some(1));
         assert_eq!(table.octets.len(), 7);
         assert_eq!(table.insert(b"\x01b\x01c\0"), Some((1, false)));
     }

@@ -1,7 +1,8 @@
 //! Reads a query: header, one question, and the OPT record among the others.
 
 use crate::edns::Edns;
-use crate::name::{self, NameBuffer};
+use crate::hashed::HashedName;
+use crate::name;
 use crate::notify;
 use crate::rtype;
 use crate::{DropReason, Rcode};
@@ -34,7 +35,7 @@ pub(crate) struct Asked {
 /// Reads a message that claims to be a query; an unanswerable one gives the reason.
 pub(crate) fn read<'m>(
     message: &'m [u8],
-    qname: &mut NameBuffer,
+    qname: &mut HashedName,
 ) -> Result<Request<'m>, DropReason> {
     let Some(header) = message.first_chunk::<HEADER>() else {
         return Err(DropReason::TooShort);
@@ -67,12 +68,17 @@ impl<'m> Request<'m> {
         self.head[2] >> 3 & 0xF == notify::OPCODE
     }
 
+    /// True for one question, or lawfully none.
+    fn has_question(&self) -> bool {
+        self.question.is_some() || self.questionless
+    }
+
     /// Reads everything behind the header; `None` if it is malformed.
     fn read_sections(
         &mut self,
         message: &'m [u8],
         header: &[u8; HEADER],
-        qname: &mut NameBuffer,
+        qname: &mut HashedName,
     ) -> Option<()> {
         let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let mut reader = Reader::new(message);
@@ -82,6 +88,13 @@ impl<'m> Request<'m> {
             1 => self.read_question(&mut reader, qname)?,
             // Malformed (RFC 9619 §4), but the OPT record behind them is still wanted.
             several => (0..several).try_for_each(|_| reader.skip_question())?,
+        }
+        // Most queries end with one OPT record and have nothing else.
+        if header[6..] == [0, 0, 0, 0, 0, 1]
+            && let Some(record) = reader.sole_opt()
+        {
+            self.read_opt(&record)?;
+            return self.has_question().then_some(());
         }
         for _ in 0..u32::from(count(6)) + u32::from(count(8)) {
             let record = reader.record()?;
@@ -99,16 +112,13 @@ impl<'m> Request<'m> {
                 _ => {}
             }
         }
-        let whole = reader.is_at_end() && (self.question.is_some() || self.questionless);
-        whole.then_some(())
+        (reader.is_at_end() && self.has_question()).then_some(())
     }
 
-    fn read_question(&mut self, reader: &mut Reader<'m>, qname: &mut NameBuffer) -> Option<()> {
-        let name = name::read(reader.rest())?;
-        reader.take(name.len())?;
+    #[inline]
+    fn read_question(&mut self, reader: &mut Reader<'m>, qname: &mut HashedName) -> Option<()> {
+        reader.at = qname.read(reader.octets, reader.at)?;
         let (rtype, class) = (reader.u16()?, reader.u16()?);
-        qname.set(name);
-        qname.lower();
         self.question = Some(Asked {
             end: reader.at,
             rtype,
@@ -156,10 +166,6 @@ impl<'m> Reader<'m> {
         self.at == self.octets.len()
     }
 
-    fn rest(&self) -> &'m [u8] {
-        self.octets.get(self.at..).unwrap_or_default()
-    }
-
     pub(crate) fn take(&mut self, length: usize) -> Option<&'m [u8]> {
         let end = self.at.checked_add(length)?;
         let octets = self.octets.get(self.at..end)?;
@@ -177,6 +183,23 @@ impl<'m> Reader<'m> {
         self.take(4)
             .and_then(|octets| octets.try_into().ok())
             .map(u32::from_be_bytes)
+    }
+
+    /// The OPT record of the root that the rest of the message is; `None` if it is anything else.
+    #[inline]
+    fn sole_opt(&self) -> Option<RecordHead<'m>> {
+        let rest = self.octets.get(self.at..)?;
+        let (head, data) = rest.split_first_chunk::<11>()?;
+        let &[root, t0, t1, c0, c1, r0, r1, r2, r3, l0, l1] = head;
+        let is_opt = root == 0 && u16::from_be_bytes([t0, t1]) == rtype::OPT;
+        let is_whole = usize::from(u16::from_be_bytes([l0, l1])) == data.len();
+        (is_opt && is_whole).then_some(RecordHead {
+            at_root: true,
+            rtype: rtype::OPT,
+            class: u16::from_be_bytes([c0, c1]),
+            ttl: u32::from_be_bytes([r0, r1, r2, r3]),
+            data,
+        })
     }
 
     fn record(&mut self) -> Option<RecordHead<'m>> {

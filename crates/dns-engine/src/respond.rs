@@ -99,7 +99,8 @@ pub fn respond(
     if limit < least {
         return Outcome::Drop(DropReason::NoRoom);
     }
-    let name = scratch.qname.as_slice();
+    let qname = &scratch.qname;
+    let name = qname.as_slice();
     let key = exchange.as_ref().and_then(Exchange::key).map(Arc::as_ref);
     let operation = operation::of(snapshot, query, &request, name, key, meta);
     if let Operation::Transfer(grant) = operation {
@@ -136,7 +137,7 @@ pub fn respond(
                 };
                 let (tailored, chain) = (&mut scratch.tailored, &mut scratch.chain);
                 let rtype = asked.rtype;
-                answer::answer(snapshot, name, rtype, &client, tailored, chain, &mut reply);
+                answer::answer(snapshot, qname, rtype, &client, tailored, chain, &mut reply);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::answer::Chain;
 use crate::dnssec::Bench;
-use crate::name::NameBuffer;
+use crate::hashed::HashedName;
 use crate::rate::Limiter;
 use crate::summary::Summary;
 use crate::tailor::Tailored;
@@ -10,7 +10,7 @@ use crate::writer::Suffixes;
 
 /// Buffers of one worker, reused from query to query, and what the last answer was.
 pub struct Scratch {
-    pub(crate) qname: NameBuffer,
+    pub(crate) qname: HashedName,
     pub(crate) chain: Chain,
     pub(crate) tailored: Tailored,
     pub(crate) suffixes: Suffixes,
@@ -32,7 +32,7 @@ impl Scratch {
     /// datagram brings.
     pub fn new() -> Self {
         Self {
-            qname: NameBuffer::new(),
+            qname: HashedName::default(),
             chain: Chain::new(),
             tailored: Tailored::new(),
             suffixes: Suffixes::new(),

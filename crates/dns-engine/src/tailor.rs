@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::ede::ExtendedError;
-use crate::name;
+use crate::hashed::HashedName;
 use crate::rrset::RrSet;
 use crate::rtype;
-use crate::writer::QUESTION_POINTER;
+use crate::writer::{QUESTION_POINTER, RECORD_HEAD};
 
 /// What a program plugs in: answers that depend on who asks.
 ///
@@ -97,8 +97,8 @@ pub enum Verdict {
 /// What is asked, class IN.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// Wire name, lower-cased, root label included.
-    pub name: &'a [u8],
+    /// The name, with what tables of names are asked by.
+    pub name: &'a HashedName,
     /// Type number; may be ANY (255), for which records are not used, only the verdict.
     pub rtype: u16,
 }
@@ -106,7 +106,8 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// The labels from the left, the root label left out.
     pub fn labels(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        name::labels(self.name)
+        let name = self.name;
+        (0..name.label_count()).map(move |place| name.label(place))
     }
 }
 
@@ -128,8 +129,6 @@ pub struct ClientSubnet {
     pub source_len: u8,
 }
 
-/// Octets of a record with a pointer as owner, in front of its data.
-const RECORD_HEAD: usize = 12;
 /// More than any message holds, so that no answer is cut here.
 const OCTETS_MAX: usize = 65_535;
 

@@ -16,6 +16,9 @@ pub(crate) const TYPE_AND_CLASS: usize = 4;
 /// A pointer to the name of the question.
 pub(crate) const QUESTION_POINTER: [u8; 2] = [0xC0, HEADER as u8];
 
+/// Octets of a record with a pointer as owner, in front of its data.
+pub(crate) const RECORD_HEAD: usize = 12;
+
 /// The record did not fit.
 #[derive(Debug)]
 pub(crate) struct Full;
@@ -140,7 +143,48 @@ impl<'b> Writer<'b> {
     }
 
     /// Writes a whole RRset or nothing.
+    #[inline]
     pub(crate) fn rrset(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        set: &RrSet,
+        ttl: u32,
+    ) -> Result<(), Full> {
+        let points = matches!(owner, Owner::Question) && self.out.get(HEADER) != Some(&0);
+        if points && rdata::compressible(set.rtype).is_none() && !self.composes_all {
+            return self.copied(section, set, ttl);
+        }
+        self.composed_rrset(section, owner, set, ttl)
+    }
+
+    /// Writes an RRset of the name of the question whose data goes out as it is: it is as long as that says.
+    #[inline]
+    fn copied(&mut self, section: Section, set: &RrSet, ttl: u32) -> Result<(), Full> {
+        let count = usize::from(set.count());
+        // Each record's data is kept with its length in front, two of the octets of its head.
+        let end = self.at + set.octets() + count * (RECORD_HEAD - 2);
+        if end > self.limit {
+            return Err(Full);
+        }
+        let mut rest = self.out.get_mut(self.at..end).ok_or(Full)?;
+        let [q0, q1] = QUESTION_POINTER;
+        let [y0, y1] = set.rtype.to_be_bytes();
+        let [t0, t1, t2, t3] = ttl.to_be_bytes();
+        for data in set.rdatas() {
+            let [l0, l1] = (data.len() as u16).to_be_bytes();
+            let place = rest.split_at_mut_checked(RECORD_HEAD + data.len());
+            let (record, behind) = place.ok_or(Full)?;
+            record[..RECORD_HEAD].copy_from_slice(&[q0, q1, y0, y1, 0, 1, t0, t1, t2, t3, l0, l1]);
+            record[RECORD_HEAD..].copy_from_slice(data);
+            rest = behind;
+        }
+        self.at = end;
+        self.counts[section as usize] += set.count();
+        Ok(())
+    }
+
+    fn composed_rrset(
         &mut self,
         section: Section,
         owner: Owner<'_>,

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use crate::hashed::{HashedName, Suffix};
 use crate::name;
 use crate::names::Names;
 use crate::negative::NegativeSoa;
@@ -87,6 +88,12 @@ impl fmt::Debug for Node {
 /// One zone, frozen.
 pub struct Zone {
     origin: Box<[u8]>,
+    /// Labels of it.
+    depth: u8,
+    /// The number of its name.
+    apex: u32,
+    /// Some name begins with an asterisk.
+    has_wildcards: bool,
     names: Arc<Names>,
     /// By the number of their names.
     nodes: Box<[Node]>,
@@ -202,7 +209,7 @@ impl Zone {
 
     /// The owner of the delegation at or above `name` (lower-cased), if one covers it.
     pub fn delegation(&self, name: &[u8]) -> Option<&[u8]> {
-        match self.find(name) {
+        match self.find_plain(name) {
             Found::Delegated(node) => Some(node.owner()),
             _ => None,
         }
@@ -210,7 +217,7 @@ impl Zone {
 
     /// The node at exactly this name, glue and hidden data included.
     pub(crate) fn exact(&self, name: &[u8]) -> Option<&Node> {
-        self.nodes.get(self.names.find(name)? as usize)
+        self.nodes.get(self.names.find_plain(name)? as usize)
     }
 
     /// The node at exactly this name if the zone itself speaks for it.
@@ -218,9 +225,19 @@ impl Zone {
         self.exact(name).filter(|node| node.cut == Cut::None)
     }
 
-    /// Looks up a lower-cased name at or below the origin.
-    pub(crate) fn find(&self, name: &[u8]) -> Found<'_> {
-        match self.exact(name) {
+    fn node(&self, name: Suffix<'_>) -> Option<&Node> {
+        self.nodes.get(self.names.find(name)? as usize)
+    }
+
+    /// Looks up a lower-cased name at or below the origin whose hashes nobody knows yet.
+    pub(crate) fn find_plain(&self, name: &[u8]) -> Found<'_> {
+        self.find(&HashedName::new(name))
+    }
+
+    /// Looks up a name at or below the origin.
+    #[inline]
+    pub(crate) fn find(&self, name: &HashedName) -> Found<'_> {
+        match self.node(name.whole()) {
             Some(node) if node.cut == Cut::None => Found::Node(node),
             Some(node) if node.cut == Cut::At => Found::Delegated(node),
             _ => self.find_from_above(name),
@@ -228,40 +245,33 @@ impl Zone {
     }
 
     /// Walks down from the origin, so that a long invented name costs no more than the zone is deep.
-    fn find_from_above(&self, name: &[u8]) -> Found<'_> {
-        let mut starts = [0_u8; name::LABELS_MAX];
-        let below_origin = name::label_starts(
-            name,
-            name.len().saturating_sub(self.origin.len()),
-            &mut starts,
-        );
-        let Some(mut node) = self.exact(&self.origin) else {
+    fn find_from_above(&self, name: &HashedName) -> Found<'_> {
+        let Some(mut node) = self.nodes.get(self.apex as usize) else {
             return Found::Missing;
         };
-        let mut encloser = &self.origin[..];
-        for &start in starts[..below_origin].iter().rev() {
+        let below_origin = name.label_count().saturating_sub(self.depth.into());
+        for labels in (0..below_origin).rev() {
             if let Some(set) = node.rrset(rtype::DNAME) {
                 return Found::Renamed(node, set);
             }
-            let suffix = name.get(usize::from(start)..).unwrap_or(name::ROOT);
-            match self.exact(suffix) {
+            match self.node(name.suffix(labels)) {
                 Some(cut) if cut.cut == Cut::At => return Found::Delegated(cut),
-                Some(below) => (node, encloser) = (below, suffix),
-                None => return self.wildcard(encloser),
+                Some(below) => node = below,
+                None if self.has_wildcards => return self.wildcard(name, labels + 1),
+                None => return Found::Missing,
             }
         }
         Found::Missing
     }
 
-    /// The source of synthesis below the closest encloser (RFC 4592 §3.3.1).
-    fn wildcard(&self, encloser: &[u8]) -> Found<'_> {
-        let mut source = [0; name::NAME_MAX + 2];
-        let Some(place) = source.get_mut(2..2 + encloser.len()) else {
+    /// The source of synthesis below the closest encloser (RFC 4592 §3.3.1), which is what so many labels from the left
+    /// leave of the name.
+    fn wildcard(&self, name: &HashedName, labels: usize) -> Found<'_> {
+        let mut source = name.clone();
+        if !source.replace_front(labels, b"*") {
             return Found::Missing;
-        };
-        place.copy_from_slice(encloser);
-        source[..2].copy_from_slice(b"\x01*");
-        self.exact(&source[..2 + encloser.len()])
+        }
+        self.node(source.whole())
             .map_or(Found::Missing, Found::Node)
     }
 }

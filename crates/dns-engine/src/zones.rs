@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::hash::NameMap;
+use crate::hashed::HashedName;
 use crate::name;
+use crate::names::Names;
 use crate::zone::Zone;
 
 /// All zones of a server, found by the deepest origin. Each is shared, so that a new snapshot with one
 /// changed zone, or with another release, costs nothing for the rest.
 #[derive(Debug, Clone, Default)]
 pub struct Zones {
-    /// `None`: the zone is this server's to serve, and cannot be just now.
-    zones: NameMap<Option<Arc<Zone>>>,
+    origins: Names,
+    /// By the number of their origins. `None`: the zone is this server's to serve, and cannot be just now.
+    zones: Vec<Option<Arc<Zone>>>,
     /// Bit n: some origin has n labels, so only those suffixes are probed.
     depths: u128,
 }
@@ -25,10 +27,11 @@ impl Zones {
     /// Adds a zone; hands it back if its name is taken.
     pub fn insert(&mut self, zone: impl Into<Arc<Zone>>) -> Result<(), Arc<Zone>> {
         let zone = zone.into();
-        if self.zones.contains_key(zone.origin()) {
+        if self.origins.find_plain(zone.origin()).is_some() {
             return Err(zone);
         }
-        self.put(zone.origin().into(), Some(zone));
+        let origin: Box<[u8]> = zone.origin().into();
+        self.put(&origin, Some(zone));
         Ok(())
     }
 
@@ -36,42 +39,51 @@ impl Zones {
     /// now: it has not been transferred yet, or has expired. Queries for it get SERVFAIL; what the server
     /// knows about the zone, or the one above, is not said.
     pub fn withhold(&mut self, origin: &[u8]) {
-        self.put(origin.into(), None);
+        self.put(origin, None);
     }
 
-    fn put(&mut self, origin: Box<[u8]>, zone: Option<Arc<Zone>>) {
-        self.depths |= 1 << name::label_count(&origin).min(name::LABELS_MAX);
-        self.zones.insert(origin, zone);
+    fn put(&mut self, origin: &[u8], zone: Option<Arc<Zone>>) {
+        self.depths |= 1 << name::label_count(origin).min(name::LABELS_MAX);
+        match self.origins.insert(origin) {
+            Some((_, true)) => self.zones.push(zone),
+            Some((number, false)) => self.zones[number as usize] = zone,
+            // More names than numbers: no memory holds so many.
+            None => {}
+        }
     }
 
     /// The deepest zone at or above a lower-cased wire name; `None` also where that one is withheld.
     pub fn find(&self, name: &[u8]) -> Option<&Zone> {
-        self.deepest(name)?.as_deref()
+        self.at(self.deepest(&HashedName::new(name))?)
     }
 
     /// True if the deepest zone at or above a lower-cased wire name is withheld.
     pub fn is_withheld(&self, name: &[u8]) -> bool {
-        self.deepest(name).is_some_and(Option::is_none)
+        self.deepest(&HashedName::new(name))
+            .is_some_and(|number| self.at(number).is_none())
     }
 
-    fn deepest(&self, name: &[u8]) -> Option<&Option<Arc<Zone>>> {
-        let mut starts = [0; name::LABELS_MAX];
-        let labels = name::label_starts(name, name.len(), &mut starts);
+    /// The number of the deepest zone at or above a name.
+    #[inline]
+    pub(crate) fn deepest(&self, name: &HashedName) -> Option<u32> {
+        let labels = name.label_count();
         // Only suffixes with as many labels as some origin can be one.
-        let mut depths = self.depths & (u128::MAX >> (name::LABELS_MAX - labels));
+        let mut depths = self.depths & (u128::MAX >> name::LABELS_MAX.saturating_sub(labels));
         while depths != 0 {
-            let depth = depths.ilog2() as usize;
+            let depth = depths.ilog2();
             depths ^= 1 << depth;
-            let start = if depth == 0 {
-                name.len().checked_sub(1)?
-            } else {
-                starts[labels - depth].into()
-            };
-            if let Some(zone) = self.zones.get(name.get(start..)?) {
-                return Some(zone);
+            let number = self.origins.find(name.suffix(labels - depth as usize));
+            if number.is_some() {
+                return number;
             }
         }
         None
+    }
+
+    /// The zone with this number; `None` if it is withheld.
+    #[inline]
+    pub(crate) fn at(&self, number: u32) -> Option<&Zone> {
+        self.zones.get(number as usize)?.as_deref()
     }
 
     /// The zone of exactly this lower-cased wire name.
@@ -81,12 +93,13 @@ impl Zones {
 
     /// The zone of exactly this lower-cased wire name, to be held beyond the snapshot.
     pub fn shared(&self, origin: &[u8]) -> Option<&Arc<Zone>> {
-        self.zones.get(origin)?.as_ref()
+        let number = self.origins.find_plain(origin)?;
+        self.zones.get(number as usize)?.as_ref()
     }
 
     /// Every zone that is loaded, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Zone> {
-        self.zones.values().flatten().map(Arc::as_ref)
+        self.zones.iter().flatten().map(Arc::as_ref)
     }
 
     /// True if no zone is loaded.

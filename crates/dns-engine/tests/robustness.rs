@@ -18,13 +18,14 @@ struct Anything;
 
 impl Tailor for Anything {
     fn tailor(&self, question: &Question<'_>, _: &Client, answer: &mut Tailored) -> Verdict {
-        answer.set_scope(question.name[1]);
+        let name = question.name.as_slice();
+        answer.set_scope(name[1]);
         answer.set_ttl(u32::MAX);
-        for _ in 0..question.name[1] % 64 {
-            answer.srv(1, 2, 3, question.name);
+        for _ in 0..name[1] % 64 {
+            answer.srv(1, 2, 3, name);
             answer.a([1, 2, 3, 4].into());
         }
-        match question.name[1] % 8 {
+        match name[1] % 8 {
             0 => Verdict::Answer,
             1 => Verdict::NoData,
             2 => Verdict::NxDomain,

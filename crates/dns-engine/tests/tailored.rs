@@ -20,6 +20,7 @@ impl Tailor for Policy {
         assert!(
             question
                 .name
+                .as_slice()
                 .iter()
                 .all(|octet| !octet.is_ascii_uppercase())
         );

@@ -1,6 +1,7 @@
 //! Counts that no query waits for: each thread adds to a cell of its own, which nobody else writes, and whoever asks
 //! adds the cells up.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -12,12 +13,12 @@ const SHARED: usize = CELLS - 1;
 
 /// `N` counts, each spread over the threads.
 #[derive(Debug)]
-pub struct Counts<const N: usize>(Box<[OnceLock<Box<Cell<N>>>; CELLS]>);
+pub struct Counts<const N: usize>(Box<[OnceLock<Box<Lane<N>>>; CELLS]>);
 
 /// One thread's counts, on cache lines of their own (two, as they are fetched in pairs).
 #[derive(Debug)]
 #[repr(align(128))]
-struct Cell<const N: usize>([AtomicU64; N]);
+struct Lane<const N: usize>([AtomicU64; N]);
 
 impl<const N: usize> Default for Counts<N> {
     fn default() -> Self {
@@ -25,7 +26,7 @@ impl<const N: usize> Default for Counts<N> {
     }
 }
 
-impl<const N: usize> Default for Cell<N> {
+impl<const N: usize> Default for Lane<N> {
     fn default() -> Self {
         Self(std::array::from_fn(|_| AtomicU64::new(0)))
     }
@@ -39,7 +40,7 @@ impl<const N: usize> Counts<N> {
 
     /// Adds several at once.
     pub fn add_many(&self, index: usize, more: u64) {
-        let slot = SLOT.try_with(|slot| slot.0).unwrap_or(SHARED);
+        let slot = slot();
         let cell = self
             .0
             .get(slot)
@@ -63,8 +64,35 @@ impl<const N: usize> Counts<N> {
     }
 }
 
+/// The calling thread's place in every [`Counts`].
+#[inline]
+fn slot() -> usize {
+    match SLOT.get() {
+        NONE_YET => take_slot(),
+        slot => slot,
+    }
+}
+
+/// A thread that has no place yet.
+const NONE_YET: usize = usize::MAX;
+
 thread_local! {
-    static SLOT: Slot = Slot::take();
+    /// Without a destructor: reading it costs one instruction.
+    static SLOT: Cell<usize> = const { Cell::new(NONE_YET) };
+    static LEASE: Lease = const { Lease(Cell::new(SHARED)) };
+}
+
+#[cold]
+fn take_slot() -> usize {
+    // A thread that is about to end counts where all others do.
+    let slot = LEASE.try_with(|lease| {
+        let slot = Lease::take();
+        lease.0.set(slot);
+        slot
+    });
+    let slot = slot.unwrap_or(SHARED);
+    SLOT.set(slot);
+    slot
 }
 
 /// Slots that no thread has.
@@ -78,26 +106,29 @@ struct Free {
     returned: Vec<usize>,
 }
 
-/// A thread's place in every [`Counts`], given back when the thread ends.
-struct Slot(usize);
+/// A thread's slot, given back when the thread ends.
+struct Lease(Cell<usize>);
 
-impl Slot {
-    fn take() -> Self {
+impl Lease {
+    fn take() -> usize {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = free.returned.pop() {
-            return Self(slot);
+            return slot;
         }
         let slot = free.never_used.min(SHARED);
         free.never_used = slot + 1;
-        Self(slot)
+        slot
     }
 }
 
-impl Drop for Slot {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if self.0 != SHARED {
+        // What the thread counts from now on is counted where others may, too.
+        SLOT.set(SHARED);
+        let slot = self.0.get();
+        if slot != SHARED {
             let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-            free.returned.push(self.0);
+            free.returned.push(slot);
         }
     }
 }

@@ -80,14 +80,18 @@ impl Zone {
     }
 
     fn of_nodes(origin: &[u8], gathered: &Gathered, nodes: Box<[Node]>) -> Option<Self> {
-        let apex = nodes.get(gathered.names.find(origin)? as usize)?;
-        let soa = apex.rrset(rtype::SOA)?.clone();
+        let names = &gathered.names;
+        let apex = names.find_plain(origin)?;
+        let soa = nodes.get(apex as usize)?.rrset(rtype::SOA)?.clone();
         let minimum = soa.rdatas().next()?.last_chunk::<4>().copied()?;
         let negative_ttl = u32::from_be_bytes(minimum).min(soa.ttl);
         let negative_soa = NegativeSoa::compose(origin, &soa, negative_ttl)?;
         Some(Self {
             origin: origin.into(),
-            names: Arc::clone(&gathered.names),
+            depth: name::label_count(origin) as u8, // at most 127
+            apex,
+            has_wildcards: gathered.numbers().any(|number| names.is_wildcard(number)),
+            names: Arc::clone(names),
             nodes,
             soa,
             negative_ttl,
@@ -135,7 +139,7 @@ struct Cuts<'g> {
 
 impl<'g> Cuts<'g> {
     fn of(origin: &'g [u8], gathered: &'g Gathered) -> Self {
-        let apex = gathered.names.find(origin);
+        let apex = gathered.names.find_plain(origin);
         let mut cuts = Self {
             origin,
             gathered,

@@ -46,7 +46,7 @@ pub(super) fn zone(
         (entry.owner, entry.rtype)
     })?;
     check_outside(&apex, records, &gathered, faults);
-    let own = gathered.names.find(&apex);
+    let own = gathered.names.find_plain(&apex);
     let owners = Owners {
         apex: &apex,
         records,

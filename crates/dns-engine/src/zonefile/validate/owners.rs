@@ -49,7 +49,7 @@ impl<'r> Owners<'r> {
 
     /// The records of the zone's own name.
     pub(super) fn at_apex(self) -> impl Iterator<Item = &'r Item> + Clone {
-        let number = self.gathered.names.find(self.apex);
+        let number = self.gathered.names.find_plain(self.apex);
         let own = number.map(|number| self.owner(number));
         own.into_iter().flat_map(Owner::items)
     }

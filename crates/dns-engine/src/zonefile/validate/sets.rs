@@ -48,7 +48,7 @@ fn servers(owners: Owners<'_>) -> Vec<bool> {
         if item.rtype == rtype::NS {
             lowered.clear();
             lowered.extend(owners.records.data(item).iter().map(u8::to_ascii_lowercase));
-            let named = gathered.names.find(&lowered);
+            let named = gathered.names.find_plain(&lowered);
             if let Some(server) = named.and_then(|number| servers.get_mut(number as usize)) {
                 *server = true;
             }

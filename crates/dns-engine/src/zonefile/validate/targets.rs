@@ -74,7 +74,7 @@ impl Check<'_> {
             let mut types = [rtype::A, rtype::AAAA].into_iter();
             types.any(|rtype| node.rrset(rtype).is_some())
         };
-        match self.zone.find(self.target) {
+        match self.zone.find_plain(self.target) {
             Found::Node(node) if node.rrset(rtype::CNAME).is_some() => Target::Alias,
             Found::Node(node) if addressed(node) => Target::Addressed,
             Found::Delegated(_) => match self.zone.exact(self.target) {
@@ -150,7 +150,7 @@ impl Check<'_> {
             faults.warning(place, message, hint);
         }
         let missing = self.item.rtype == rtype::CNAME
-            && matches!(self.zone.find(self.target), Found::Missing);
+            && matches!(self.zone.find_plain(self.target), Found::Missing);
         if missing {
             let target = Text(self.target);
             let message = format!("the alias {name} leads to {target}, which is not there");
@@ -163,7 +163,7 @@ impl Check<'_> {
         if !name::is_within(name, self.zone.origin()) {
             return None;
         }
-        match self.zone.find(name) {
+        match self.zone.find_plain(name) {
             Found::Node(node) => {
                 let alias = match self.item.rtype {
                     // A subtree that is renamed to a renamed one goes on with that.
