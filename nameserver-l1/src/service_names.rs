@@ -72,8 +72,12 @@ impl ServiceNames {
             return index.map_or(Place::Outside, |index| Place::Owner(*index));
         }
         for place in 0..name.label_count() {
+            // Nearly all labels are told by their first octets.
+            if !client_label::is_marked(&name.label_front(place)) {
+                continue;
+            }
             let label = name.label(place);
-            if !client_label::is_marked(label) {
+            if client_label::read(label) == ClientLabel::Ordinary {
                 continue;
             }
             let host = self.hosts.find(name.suffix(place + 1));

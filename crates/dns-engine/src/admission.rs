@@ -24,10 +24,11 @@ pub(crate) struct Standing {
 /// True if nobody who wants an answer can have asked: our own socket, or a service that would answer our
 /// answer for ever (echo, daytime, quotation, chargen, time). Port 0 cannot be answered.
 pub(crate) fn is_no_client(meta: &Meta) -> bool {
+    const SERVICES: u64 = 1 | 1 << 7 | 1 << 13 | 1 << 17 | 1 << 19 | 1 << 37;
     let port = meta.source.port();
-    let service = matches!(port, 0 | 7 | 13 | 17 | 19 | 37);
+    let service = port < 64 && SERVICES >> port & 1 != 0;
     let ourselves = port == meta.local.port() && meta.source == meta.local;
-    meta.transport.is_datagram() && (service || ourselves)
+    (service || ourselves) && meta.transport.is_datagram()
 }
 
 impl Standing {
@@ -64,7 +65,18 @@ impl Standing {
         });
     }
 
-    /// Takes back an answer of `size` octets if it is too large for a source that has proved nothing.
+    /// False if an answer of `size` octets is too large for a source that has proved nothing.
+    #[inline]
+    pub(crate) fn may_have(&self, snapshot: &Snapshot, meta: &Meta, size: usize) -> bool {
+        let cookies = snapshot.cookies.as_ref();
+        let allowed = cookies.and_then(|cookies| cookies.required_above);
+        allowed.is_none_or(|allowed| {
+            let proved = self.cookie == CookieState::Valid || !meta.transport.is_datagram();
+            proved || size <= allowed.into()
+        })
+    }
+
+    /// Takes back an answer of `size` octets if the source may not have it.
     pub(crate) fn require_cookie(
         &self,
         snapshot: &Snapshot,
@@ -72,16 +84,11 @@ impl Standing {
         size: usize,
         reply: &mut Reply<'_>,
     ) {
-        let cookies = snapshot.cookies.as_ref();
-        let Some(allowed) = cookies.and_then(|cookies| cookies.required_above) else {
-            return;
-        };
-        let proved = self.cookie == CookieState::Valid || !meta.transport.is_datagram();
         let has_answer = !matches!(
             reply.rcode,
             Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS | Rcode::NOTAUTH
         );
-        if proved || !has_answer || size <= allowed.into() {
+        if !has_answer || self.may_have(snapshot, meta, size) {
             return;
         }
         reply.truncate();
@@ -93,6 +100,7 @@ impl Standing {
 }
 
 /// What the query's cookie proves, and the one of the answer.
+#[inline]
 fn read_cookie(
     snapshot: &Snapshot,
     request: &mut Request<'_>,
@@ -102,6 +110,9 @@ fn read_cookie(
     let Some(edns) = &request.edns else {
         return (CookieState::None, None);
     };
+    if edns.cookie.is_none() && !edns.unusual {
+        return (CookieState::None, None);
+    }
     let mut fault = edns.fault(meta.transport);
     let mut read = (CookieState::None, None);
     if let (Some(cookies), Some(option)) = (&snapshot.cookies, edns.cookie) {

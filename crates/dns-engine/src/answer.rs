@@ -2,7 +2,7 @@
 
 use crate::dnssec::{Held, Place};
 use crate::ede::{self, ExtendedError};
-use crate::hashed::{HashedName, lowered};
+use crate::hashed::HashedName;
 use crate::name::{self, NameBuffer};
 use crate::rcode::Rcode;
 use crate::rdata;
@@ -25,12 +25,33 @@ const ANY_DATA: &[u8] = b"\x07RFC8482\0";
 /// Hosts of one RRset whose addresses are added: more do not fit in a datagram, and it bounds the work.
 const HOSTS_MAX: usize = 32;
 
-/// Fills the reply for a lower-cased name and a type of class IN.
+/// What the program says about a name of a zone.
+#[inline]
+pub(crate) fn consult(
+    snapshot: &Snapshot,
+    name: &HashedName,
+    rtype: u16,
+    client: &Client,
+    tailored: &mut Tailored,
+) -> Verdict {
+    tailored.reset(rtype);
+    match name.label_count() {
+        0 => Verdict::Zone,
+        _ => {
+            let question = Question { name, rtype };
+            snapshot.tailor.tailor(&question, client, tailored)
+        }
+    }
+}
+
+/// Fills the reply for a lower-cased name and a type of class IN. `consulted` is what the program has said already.
+#[expect(clippy::too_many_arguments, reason = "each is something else")]
 pub(crate) fn answer<'b>(
     snapshot: &'b Snapshot,
     name: &HashedName,
     rtype: u16,
     client: &Client,
+    consulted: Option<Verdict>,
     tailored: &mut Tailored,
     chain: &mut Chain,
     reply: &mut Reply<'b>,
@@ -50,12 +71,7 @@ pub(crate) fn answer<'b>(
     if let Some(signing) = &snapshot.signing {
         reply.begin_signing(signing, zone.origin(), rtype);
     }
-    let question = Question { name, rtype };
-    tailored.reset(rtype);
-    let verdict = match name.label_count() {
-        0 => Verdict::Zone,
-        _ => snapshot.tailor.tailor(&question, client, tailored),
-    };
+    let verdict = consulted.unwrap_or_else(|| consult(snapshot, name, rtype, client, tailored));
     reply.scope = tailored.scope();
     reply.tailored = verdict != Verdict::Zone;
     reply.authoritative = true;
@@ -122,14 +138,7 @@ const ADDRESSES: &[u16] = &[rtype::A, rtype::AAAA];
 
 /// The hosts below `origin` whose addresses go along with an RRset, each once; of the first `most` records.
 fn hosts<'s>(set: &'s RrSet, most: usize, origin: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
-    let target = |data| {
-        let elsewhere = ends_in_name(set.rtype) && ends_differ(data, origin);
-        if elsewhere {
-            None
-        } else {
-            rdata::additional_target(set.rtype, data)
-        }
-    };
+    let target = |data| rdata::additional_target(set.rtype, data);
     let targets = move || set.rdatas().take(most).filter_map(target);
     let is_ours = |(_, host): &(usize, &[u8])| name::is_within(host, origin);
     let ours = targets().enumerate().filter(is_ours);
@@ -139,19 +148,6 @@ fn hosts<'s>(set: &'s RrSet, most: usize, origin: &'s [u8]) -> impl Iterator<Ite
             .any(|earlier| earlier.eq_ignore_ascii_case(host));
         (!repeated).then_some(host)
     })
-}
-
-/// True for the usual types whose data ends with the name of a host.
-fn ends_in_name(rtype: u16) -> bool {
-    matches!(rtype, rtype::NS | rtype::MX | rtype::SRV)
-}
-
-/// True if one cannot end with the other: most hosts that are not below a name are told from it by their last octets.
-fn ends_differ(data: &[u8], origin: &[u8]) -> bool {
-    match (data.last_chunk::<8>(), origin.last_chunk::<8>()) {
-        (Some(one), Some(other)) => lowered(*one) != lowered(*other),
-        _ => false,
-    }
 }
 
 /// Names met while aliases are followed; buffers of the worker.
@@ -327,6 +323,9 @@ impl<'a> Lookup<'a, '_> {
             return self.no_data(Some(node), at);
         };
         self.reply.rrset(at, set)?;
+        if !node.leads() {
+            return Ok(());
+        }
         // Of an alias for a service the records it stands for, too (RFC 9460 §4.1); its own stand in the answer.
         let is_service = matches!(self.rtype, rtype::SVCB | rtype::HTTPS);
         for host in hosts(set, HOSTS_MAX, self.zone.origin()) {

@@ -34,6 +34,8 @@ pub(crate) struct Edns<'m> {
     /// Octets of the keepalive option, which should be none (RFC 7828 §3.2.1).
     pub(crate) keepalive: Option<usize>,
     pub(crate) subnet: Option<Subnet>,
+    /// There is an option that few queries have: none but subnet, cookie and unknown ones are usual.
+    pub(crate) unusual: bool,
     /// The cookie option as it came, of any length (RFC 7873 §4).
     pub(crate) cookie: Option<&'m [u8]>,
 }
@@ -62,15 +64,15 @@ impl<'m> Edns<'m> {
             let (code, length) = (reader.u16()?, reader.u16()?);
             let data = reader.take(usize::from(length))?;
             match code {
-                option::NSID => self.nsid = true,
+                option::NSID => (self.nsid, self.unusual) = (true, true),
                 option::SUBNET if self.subnet.is_some() => return None,
                 option::SUBNET => self.subnet = Some(Subnet::read(data)?),
                 // Of several the first counts.
                 option::COOKIE => self.cookie = self.cookie.or(Some(data)),
-                option::KEEPALIVE => self.keepalive = Some(data.len()),
-                option::PADDING => self.padding = true,
+                option::KEEPALIVE => (self.keepalive, self.unusual) = (Some(data.len()), true),
+                option::PADDING => (self.padding, self.unusual) = (true, true),
                 // What a query says in it is to be ignored (RFC 9660 §3.2).
-                option::ZONE_VERSION => self.zone_version = true,
+                option::ZONE_VERSION => (self.zone_version, self.unusual) = (true, true),
                 _ => {}
             }
         }

@@ -10,7 +10,7 @@ use crate::name::{self, LABEL_MAX, LABELS_MAX, NAME_MAX, NameBuffer};
 /// Octets a step.
 const WORD: usize = 8;
 /// Room for a name, and for whole words that begin inside it.
-const ROOM: usize = NAME_MAX + WORD + 1;
+const ROOM: usize = u8::MAX as usize + WORD;
 /// The hash of the root: the golden ratio in 64 bits.
 const ROOT: u64 = 0x9E37_79B9_7F4A_7C15;
 /// An odd constant with well-mixed bits (the square root of 3).
@@ -66,18 +66,20 @@ impl HashedName {
     #[inline]
     pub(crate) fn read(&mut self, message: &[u8], start: usize) -> Option<usize> {
         let rest = message.get(start..)?;
+        // No name is longer, so that every place in it is an octet.
+        let rest = rest.get(..NAME_MAX).unwrap_or(rest);
         let (mut at, mut labels) = (0, 0);
         loop {
             let length = usize::from(*rest.get(at)?);
-            // A name of 255 octets has at most 127 labels, so each has its place.
-            *self.starts.get_mut(labels)? = at as u8;
+            // Each label takes two octets at least, so that there are places enough.
+            self.starts[labels & LABELS_MAX] = at as u8;
             if length == 0 {
                 break;
             }
-            at += 1 + length;
-            if length > LABEL_MAX || at >= NAME_MAX {
+            if length > LABEL_MAX {
                 return None;
             }
+            at += 1 + length;
             labels += 1;
         }
         self.labels = labels as u8;
@@ -109,25 +111,21 @@ impl HashedName {
 
     #[inline]
     fn hash(&mut self) {
-        let labels = usize::from(self.labels).min(LABELS_MAX);
+        let labels = usize::from(self.labels) & LABELS_MAX;
         let mut hash = ROOT;
         self.hashes[labels] = fold(hash);
-        for label in (0..labels).rev() {
-            let mut at = usize::from(self.starts[label]);
-            let mut left = 1 + usize::from(self.octets[at]);
-            while left > WORD {
-                hash = mix(hash, self.word(at));
-                (at, left) = (at + WORD, left - WORD);
+        for (start, suffix) in self.starts[..labels].iter().zip(&mut self.hashes).rev() {
+            let (mut at, mut word) = (*start, word(&self.octets, *start));
+            let mut left = 1 + (word & 0xFF);
+            while left > WORD as u64 {
+                hash = mix(hash, word);
+                (at, left) = (at.wrapping_add(WORD as u8), left - WORD as u64);
+                word = self::word(&self.octets, at);
             }
             // What is behind the label does not count.
-            hash = mix(hash, self.word(at) << (8 * (WORD - left)));
-            self.hashes[label] = fold(hash);
+            hash = mix(hash, word << (64 - 8 * left));
+            *suffix = fold(hash);
         }
-    }
-
-    fn word(&self, at: usize) -> u64 {
-        let word = self.octets.get(at..).and_then(<[u8]>::first_chunk);
-        u64::from_le_bytes(*word.unwrap_or(&[0; WORD]))
     }
 
     /// The name, root label included.
@@ -136,8 +134,9 @@ impl HashedName {
     }
 
     /// Octets of the name.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        1 + usize::from(self.starts[usize::from(self.labels).min(LABELS_MAX)])
+        1 + usize::from(self.starts[usize::from(self.labels) & LABELS_MAX])
     }
 
     /// How many labels there are, the root label not counted.
@@ -148,7 +147,7 @@ impl HashedName {
     /// The name without so many of its labels from the left; past the last one there is the root.
     #[inline]
     pub fn suffix(&self, labels: usize) -> Suffix<'_> {
-        let label = labels.min(self.labels.into()).min(LABELS_MAX);
+        let label = labels.min(self.labels.into()) & LABELS_MAX;
         let start = usize::from(self.starts[label]);
         Suffix {
             octets: self.octets.get(start..self.len()).unwrap_or_default(),
@@ -168,6 +167,14 @@ impl HashedName {
         let suffix = self.suffix(number).octets;
         let (length, rest) = suffix.split_first().unwrap_or((&0, &[]));
         rest.get(..usize::from(*length)).unwrap_or_default()
+    }
+
+    /// The first four octets of a label, counted from the left; of a shorter one, also some that follow.
+    #[inline]
+    pub fn label_front(&self, number: usize) -> [u8; 4] {
+        let start = self.starts[number & LABELS_MAX];
+        let [_, front @ .., _, _, _] = word(&self.octets, start).to_le_bytes();
+        front
     }
 
     /// Becomes what `labels` from the left leave of the name, with one more in front: `*.example.` for `b.a.example.`
@@ -221,6 +228,15 @@ pub(crate) fn hash(name: &[u8]) -> u32 {
     fold(hash)
 }
 
+/// The eight octets from a place in a name on.
+#[inline]
+fn word(octets: &[u8; ROOM], at: u8) -> u64 {
+    let at = usize::from(at);
+    octets[at..at + WORD]
+        .first_chunk()
+        .map_or(0, |word| u64::from_le_bytes(*word))
+}
+
 /// Folded multiplication: every bit of the result depends on every bit of both numbers.
 #[inline]
 fn mix(hash: u64, word: u64) -> u64 {
@@ -234,7 +250,7 @@ fn fold(hash: u64) -> u32 {
 
 /// Eight octets with their letters A to Z in lower case.
 #[inline]
-pub(crate) fn lowered(octets: [u8; WORD]) -> [u8; WORD] {
+fn lowered(octets: [u8; WORD]) -> [u8; WORD] {
     const EACH: u64 = u64::from_le_bytes([1; WORD]);
     let word = u64::from_le_bytes(octets);
     let low = word & (0x7F * EACH);

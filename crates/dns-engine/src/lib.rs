@@ -17,6 +17,7 @@ pub mod dnssec;
 pub mod ede;
 mod edns;
 mod envelope;
+mod express;
 mod gather;
 mod hash;
 mod hashed;

@@ -90,6 +90,9 @@ impl Limiter {
 
     /// Counts a query, or says that it is over a limit. `source` must not be IPv4-mapped.
     pub(crate) fn judge(&mut self, limit: &RateLimit, source: IpAddr, now_ms: u64) -> RateState {
+        if limit.exempt.iter().any(|network| network.contains(source)) {
+            return RateState::Passed;
+        }
         self.follow(limit);
         let mut levels = [Level::NONE; LEVELS_MAX];
         let levels = levels_of(source, limit.key, &mut levels);
@@ -108,9 +111,6 @@ impl Limiter {
             for (level, &share) in levels.iter().zip(shares) {
                 self.buckets[level.bucket].add(level, share);
             }
-            return RateState::Passed;
-        }
-        if limit.exempt.iter().any(|network| network.contains(source)) {
             return RateState::Passed;
         }
         self.limited = self.limited.wrapping_add(1);

@@ -8,6 +8,7 @@ use crate::chaos::{self, CHAOS};
 use crate::dnssec::Wish;
 use crate::ede::{self, ExtendedError};
 use crate::envelope::{Ending, Header, OPT_MAX, Opt};
+use crate::express::{self, Express};
 use crate::meta::{Meta, Transport};
 use crate::operation::{self, Operation};
 use crate::rate::RateState;
@@ -79,6 +80,23 @@ pub fn respond(
         scratch.summary.rate = standing.rate;
         return Outcome::Drop(DropReason::RateLimited);
     }
+    let mut consulted = None;
+    if let Some(asked) = express::question(&request, &standing)
+        && !snapshot.limits.composes_all
+    {
+        let express = Express {
+            snapshot,
+            query,
+            request: &request,
+            standing: &standing,
+            meta,
+            asked,
+        };
+        match express.answer(scratch, out) {
+            Ok(length) => return Outcome::Send(length),
+            Err(verdict) => consulted = verdict,
+        }
+    }
     if request.is_notify() && !snapshot.transfers.hears_notify() {
         request.fault = Some(Rcode::NOTIMP);
     }
@@ -137,7 +155,9 @@ pub fn respond(
                 };
                 let (tailored, chain) = (&mut scratch.tailored, &mut scratch.chain);
                 let rtype = asked.rtype;
-                answer::answer(snapshot, qname, rtype, &client, tailored, chain, &mut reply);
+                answer::answer(
+                    snapshot, qname, rtype, &client, consulted, tailored, chain, &mut reply,
+                );
             }
         }
     }
@@ -206,7 +226,7 @@ fn refusal(asked: Asked) -> Option<(Rcode, Option<ExtendedError>)> {
     }
 }
 
-fn size_limit(request: &Request<'_>, limits: &Limits, transport: Transport) -> usize {
+pub(crate) fn size_limit(request: &Request<'_>, limits: &Limits, transport: Transport) -> usize {
     let limit = match &request.edns {
         _ if !transport.is_datagram() => u16::MAX,
         None => PLAIN_PAYLOAD,

@@ -161,25 +161,8 @@ impl<'b> Writer<'b> {
     /// Writes an RRset of the name of the question whose data goes out as it is: it is as long as that says.
     #[inline]
     fn copied(&mut self, section: Section, set: &RrSet, ttl: u32) -> Result<(), Full> {
-        let count = usize::from(set.count());
-        // Each record's data is kept with its length in front, two of the octets of its head.
-        let end = self.at + set.octets() + count * (RECORD_HEAD - 2);
-        if end > self.limit {
-            return Err(Full);
-        }
-        let mut rest = self.out.get_mut(self.at..end).ok_or(Full)?;
-        let [q0, q1] = QUESTION_POINTER;
-        let [y0, y1] = set.rtype.to_be_bytes();
-        let [t0, t1, t2, t3] = ttl.to_be_bytes();
-        for data in set.rdatas() {
-            let [l0, l1] = (data.len() as u16).to_be_bytes();
-            let place = rest.split_at_mut_checked(RECORD_HEAD + data.len());
-            let (record, behind) = place.ok_or(Full)?;
-            record[..RECORD_HEAD].copy_from_slice(&[q0, q1, y0, y1, 0, 1, t0, t1, t2, t3, l0, l1]);
-            record[RECORD_HEAD..].copy_from_slice(data);
-            rest = behind;
-        }
-        self.at = end;
+        let room = self.out.get_mut(..self.limit).ok_or(Full)?;
+        self.at = copy_records(room, self.at, set, ttl).ok_or(Full)?;
         self.counts[section as usize] += set.count();
         Ok(())
     }
@@ -375,6 +358,27 @@ impl<'b> Writer<'b> {
             }
         }
     }
+}
+
+/// Writes an RRset of the name of the question at `start`, its data as it is, and returns where it ends; `None`, and
+/// nothing of use, if there is no room.
+#[inline]
+pub(crate) fn copy_records(out: &mut [u8], start: usize, set: &RrSet, ttl: u32) -> Option<usize> {
+    // Each record's data is kept with its length in front, which are two of the octets of its head.
+    let end = start + set.octets() + usize::from(set.count()) * (RECORD_HEAD - 2);
+    let mut rest = out.get_mut(start..end)?;
+    let [q0, q1] = QUESTION_POINTER;
+    let [y0, y1] = set.rtype.to_be_bytes();
+    let [t0, t1, t2, t3] = ttl.to_be_bytes();
+    for data in set.rdatas() {
+        let [l0, l1] = (data.len() as u16).to_be_bytes();
+        let (head, behind) = rest.split_first_chunk_mut::<RECORD_HEAD>()?;
+        *head = [q0, q1, y0, y1, 0, 1, t0, t1, t2, t3, l0, l1];
+        let (place, behind) = behind.split_at_mut_checked(data.len())?;
+        place.copy_from_slice(data);
+        rest = behind;
+    }
+    Some(end)
 }
 
 /// Writes start and fingerprint of every suffix of `name` but the root; returns how many.

@@ -26,6 +26,8 @@ pub struct Node {
     set_count: u16,
     owner_length: u8,
     cut: Cut,
+    /// Some of its records name hosts of the zone, whose addresses go along.
+    leads: bool,
 }
 
 /// What the nodes of a zone share, so that a million of them are few allocations.
@@ -65,6 +67,11 @@ impl Node {
     /// True for what lies at or below a delegation: the zone does not speak for it, but for NS and DS at the cut.
     pub(crate) fn is_glue(&self) -> bool {
         self.cut != Cut::None
+    }
+
+    /// False if no record here names a host of the zone.
+    pub(crate) fn leads(&self) -> bool {
+        self.leads
     }
 
     /// True for a delegation point.

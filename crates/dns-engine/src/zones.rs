@@ -14,8 +14,8 @@ pub struct Zones {
     origins: Names,
     /// By the number of their origins. `None`: the zone is this server's to serve, and cannot be just now.
     zones: Vec<Option<Arc<Zone>>>,
-    /// Bit n: some origin has n labels, so only those suffixes are probed.
-    depths: u128,
+    /// How many labels origins have, most first: only such suffixes are probed.
+    depths: Vec<u8>,
 }
 
 impl Zones {
@@ -43,7 +43,10 @@ impl Zones {
     }
 
     fn put(&mut self, origin: &[u8], zone: Option<Arc<Zone>>) {
-        self.depths |= 1 << name::label_count(origin).min(name::LABELS_MAX);
+        let depth = name::label_count(origin) as u8; // at most 127
+        if let Err(place) = self.depths.binary_search_by(|other| depth.cmp(other)) {
+            self.depths.insert(place, depth);
+        }
         match self.origins.insert(origin) {
             Some((_, true)) => self.zones.push(zone),
             Some((number, false)) => self.zones[number as usize] = zone,
@@ -67,14 +70,11 @@ impl Zones {
     #[inline]
     pub(crate) fn deepest(&self, name: &HashedName) -> Option<u32> {
         let labels = name.label_count();
-        // Only suffixes with as many labels as some origin can be one.
-        let mut depths = self.depths & (u128::MAX >> name::LABELS_MAX.saturating_sub(labels));
-        while depths != 0 {
-            let depth = depths.ilog2();
-            depths ^= 1 << depth;
-            let number = self.origins.find(name.suffix(labels - depth as usize));
-            if number.is_some() {
-                return number;
+        for depth in &self.depths {
+            let above = labels.checked_sub(usize::from(*depth));
+            let origin = above.and_then(|above| self.origins.find(name.suffix(above)));
+            if origin.is_some() {
+                return origin;
             }
         }
         None

@@ -6,6 +6,7 @@ use super::{Cut, Node, Shelf, Zone};
 use crate::gather::{Gathered, Has};
 use crate::name;
 use crate::negative::NegativeSoa;
+use crate::rdata;
 use crate::rrset::{Octets, Part, Record, RrSet};
 use crate::rtype;
 
@@ -56,9 +57,14 @@ impl Zone {
             let (owner_at, sets_at) = (u32::try_from(octets.len()).ok()?, parts.len());
             octets.extend_from_slice(owner);
             let sets = places.chunk_by(|one, next| record(*one).rtype == record(*next).rtype);
+            let mut leads = false;
             for set in sets {
                 let records = set.iter().map(|place| record(*place));
                 let rtype = records.clone().next()?.rtype;
+                leads |= records
+                    .clone()
+                    .filter_map(|record| rdata::additional_target(rtype, record.data))
+                    .any(|host| name::is_within(host, origin));
                 let records = records.map(|record| (record.ttl, record.data));
                 parts.push(Part::pack(rtype, records, &mut octets)?);
             }
@@ -67,6 +73,7 @@ impl Zone {
                 sets_at: u32::try_from(sets_at).ok()?,
                 set_count: (parts.len() - sets_at) as u16, // one a type
                 owner_length: owner.len() as u8,           // a name has at most 255 octets
+                leads,
             });
         }
         let octets = Arc::new(Octets(octets.into()));
@@ -107,6 +114,7 @@ struct Draft {
     sets_at: u32,
     set_count: u16,
     owner_length: u8,
+    leads: bool,
 }
 
 impl Draft {
@@ -116,6 +124,7 @@ impl Draft {
             sets_at,
             set_count,
             owner_length,
+            leads,
         } = self;
         Node {
             shelf: Arc::clone(shelf),
@@ -124,6 +133,7 @@ impl Draft {
             set_count,
             owner_length,
             cut,
+            leads,
         }
     }
 }
