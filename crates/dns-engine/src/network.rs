@@ -30,14 +30,19 @@ impl Network {
     }
 
     /// True if the address lies inside; an IPv4 address mapped into IPv6 counts as the IPv4 address.
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let shared = match (self.address, address.to_canonical()) {
+        let shared = match (self.address, address) {
             (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
                 (ours.to_bits() ^ theirs.to_bits()).leading_zeros()
             }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
-                (ours.to_bits() ^ theirs.to_bits()).leading_zeros()
-            }
+            (ours, IpAddr::V6(theirs)) => match (ours, theirs.to_canonical()) {
+                (IpAddr::V4(_), canonical @ IpAddr::V4(_)) => return self.contains(canonical),
+                (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
+                    (ours.to_bits() ^ theirs.to_bits()).leading_zeros()
+                }
+                _ => return false,
+            },
             _ => return false,
         };
         shared >= self.prefix_len.into()

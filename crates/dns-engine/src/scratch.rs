@@ -49,8 +49,8 @@ impl Scratch {
     }
 
     /// What the last answer was, for counters.
-    pub fn summary(&self) -> Summary {
-        self.summary
+    pub fn summary(&self) -> &Summary {
+        &self.summary
     }
 
     /// The lower-cased wire name of the zone that was asked last; `None` if no loaded zone was.

@@ -143,7 +143,7 @@ fn over_the_limit_come_tc_and_silence_by_turns() {
     for _ in 0..110 {
         let meta = from("192.0.2.99:40000", 1);
         let outcome = respond(&snapshot, &query.wire(), &meta, &mut scratch, &mut out);
-        let summary = scratch.summary();
+        let summary = *scratch.summary();
         match (outcome, summary.rate) {
             (Outcome::Send(length), RateState::Passed) => {
                 assert_eq!(Answer::decode(&out[..length]).answers.len(), 1);
@@ -264,7 +264,7 @@ fn the_summary_tells_what_counters_want() {
     let mut check = |query: &Query, class: AnswerClass, zone: Option<&[u8]>| {
         let meta = from("192.0.2.99:40000", 1);
         respond(&snapshot, &query.wire(), &meta, &mut scratch, &mut out);
-        let summary = scratch.summary();
+        let summary = *scratch.summary();
         assert_eq!((summary.class, scratch.zone()), (class, zone), "{query:?}");
         summary
     };

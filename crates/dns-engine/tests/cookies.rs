@@ -28,7 +28,7 @@ fn ask_from(
     let Outcome::Send(length) = outcome else {
         panic!("{outcome:?}")
     };
-    (Answer::decode(&out[..length]), scratch.summary())
+    (Answer::decode(&out[..length]), *scratch.summary())
 }
 
 fn ask(snapshot: &Snapshot, query: &Query) -> (Answer, Summary) {

@@ -186,10 +186,10 @@ fn every_name(
                         mixed_case(&mut query, asked.wrapping_mul(0x9E37_79B9_7F4A_7C15));
                         let wire = query.wire();
                         let one = ask(prepared, &wire, &mut scratch, &mut out);
-                        let facts = scratch.summary();
+                        let facts = *scratch.summary();
                         let other = ask(composed, &wire, &mut scratch, &mut out);
                         assert_eq!(one, other, "{qname} {qtype} {size}");
-                        assert_eq!(facts, scratch.summary(), "{qname} {qtype} {size}");
+                        assert_eq!(&facts, scratch.summary(), "{qname} {qtype} {size}");
                         let end = 12 + query.question.len();
                         assert_eq!(one[12..end], query.question, "the question keeps its case");
                         seen.insert((scratch.summary().rcode.0, scratch.summary().truncated));

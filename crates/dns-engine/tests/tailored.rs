@@ -270,7 +270,7 @@ fn the_summary_tells_counters_what_happened() {
             &mut scratch,
             &mut out,
         );
-        scratch.summary()
+        *scratch.summary()
     };
     let query = Query::new("token.example", "A").subnet(&[0, 1, 8, 0, 9]);
     let summary = ask(&example_with(Policy), &query);

@@ -35,6 +35,8 @@ pub(crate) struct Batch {
     receive_slices: Box<[libc::iovec]>,
     send_slices: Box<[libc::iovec]>,
     received: Box<[libc::mmsghdr]>,
+    /// How many of `received` hold what the last call wrote.
+    count: usize,
     /// The first `queued` are answers to send.
     sending: Box<[libc::mmsghdr]>,
     queued: usize,
@@ -67,6 +69,7 @@ impl Batch {
             send_slices: vec![slice; BATCH].into(),
             received: vec![header; BATCH].into(),
             sending: vec![header; BATCH].into(),
+            count: BATCH,
             queued: 0,
             with_local,
         };
@@ -90,7 +93,8 @@ impl Batch {
     /// Zero-length datagrams count, as does a socket that was shut down.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.queued = 0;
-        for message in &mut self.received {
+        // The last call wrote no others.
+        for message in &mut self.received[..self.count] {
             message.msg_hdr.msg_namelen =
                 mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             message.msg_hdr.msg_controllen = if self.with_local { CONTROL } else { 0 };
@@ -107,6 +111,8 @@ impl Batch {
                 std::ptr::null_mut(),
             )
         };
+        // After an error nothing is certain.
+        self.count = usize::try_from(count).unwrap_or(BATCH);
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 

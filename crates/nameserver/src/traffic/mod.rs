@@ -11,6 +11,7 @@ mod labels;
 mod listeners;
 mod zones;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,10 +235,10 @@ impl Tally {
             self.traffic.durations.add(begun.elapsed());
         }
         let summary = scratch.summary();
-        self.count_request(&summary, from);
+        self.count_request(summary, from);
         match fate {
             Fate::Answered => {
-                self.count_answer(&summary);
+                self.count_answer(summary);
                 let counts = self.zone(scratch.zone());
                 counts.add(summary.rcode);
             }
@@ -247,7 +248,10 @@ impl Tally {
 
     fn count_request(&self, summary: &Summary, from: &Arrival) {
         let rtype = labels::rtype(summary.rtype);
-        let ipv6 = usize::from(from.source.ip().to_canonical().is_ipv6());
+        let ipv6 = match from.source {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(source) => usize::from(source.ip().to_canonical().is_ipv6()),
+        };
         let index = (rtype * TRANSPORTS.len() + from.transport as usize) * FAMILIES.len() + ipv6;
         self.traffic.requests.add(index);
         let subnet = match summary.subnet {
@@ -299,8 +303,6 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use dns_engine::{Meta, Outcome, Snapshot, respond, zonefile};
     use dns_transport::Transport;
 
