@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 use traffic_map::{Map, services::Service};
 
 use crate::{
+    sealing,
     service_names::{Place, ServiceNames},
-    templates,
     world::{ServicesFile, World, wire},
 };
 
@@ -172,7 +172,7 @@ fn check_tokens(file: &ServicesFile, service: &Service, zones: &Zones, report: &
         report.push(finding(file, &service.name, "tokens", message).with_hint(hint));
     };
     let (tokens, owner) = (wire(&service.tokens), wire(&service.owner));
-    if !templates::fits(&tokens) {
+    if !sealing::fits(&tokens) {
         let message = format!(
             "a token in front of {} is longer than a name may be",
             service.tokens

@@ -9,6 +9,7 @@ use traffic_map::Subnet;
 use crate::{
     client::{Asker, KnownBy},
     routing::{Action, Release, Routing},
+    sealing::Record,
     world::wire,
 };
 
@@ -122,19 +123,21 @@ fn explain(
         return Err(format!("there is no service {service}"));
     };
     let release = routing.release.as_deref();
-    let tokens = |records: &[crate::templates::Record]| {
-        let srv = |record: &crate::templates::Record| Srv {
+    let tokens = |placement| {
+        let zone = routed.tokens.as_ref();
+        let records = zone.map(|zone| zone.records(&routed.service, placement, asker.is_assumed()));
+        let srv = |record: Record| Srv {
             priority: record.priority,
             weight: record.weight,
             port: routed.service.srv.port,
             target: name::text(&record.target),
-            token: Some(record.token().to_owned()),
+            token: Some(record.token.to_string()),
             region: Some(region_name(release, record.region)),
         };
-        records.iter().map(srv).collect()
+        records.into_iter().flatten().map(srv).collect()
     };
     let (rcode, ttl, answer) = match decision.action {
-        Action::Tokens(records) => ("NOERROR", routed.service.ttl.max, tokens(records)),
+        Action::Tokens(placement) => ("NOERROR", routed.service.ttl.max, tokens(placement)),
         Action::Zone => {
             let records = routed
                 .default

@@ -1,9 +1,9 @@
 //! First level: the client's network to a placement to tokens in SRV records.
 //!
 //! ```text
-//!            ┌── service_names ── client ── routing ── templates ──┐
-//! query ─► server                (map)                             ├─► response
-//!            └── the zone ─────────────────────────────────────────┘
+//!            ┌── service_names ── client ── routing ── sealing ──┐
+//! query ─► server                (map)                           ├─► response
+//!            └── the zone ───────────────────────────────────────┘
 //! files ─► inputs ─► adoption (checks) ─► world ─► snapshot, swapped whole
 //! ```
 //!
@@ -19,10 +19,10 @@ pub mod explain;
 pub mod inputs;
 pub mod metrics;
 pub mod routing;
+pub mod sealing;
 pub mod server;
 pub mod service_names;
 pub mod status;
-pub mod templates;
 pub mod world;
 
 pub use config::Config;

@@ -17,8 +17,57 @@ use crate::{client::KnownBy, routing::Reason, world::Source};
 
 const REASONS: usize = Reason::ALL.len();
 
+/// Services whose counts lie together, so that a hundred thousand of them take little more than their numbers.
+const TOGETHER: usize = 64;
+type Sheet = Counts<{ TOGETHER * REASONS }>;
+
 /// Answers of one service by reason; kept by name, so that a new release counts on.
-pub type ServiceCounts = Arc<Counts<REASONS>>;
+#[derive(Clone)]
+pub struct ServiceCounts {
+    sheet: Arc<Sheet>,
+    /// Where its own begin.
+    first: usize,
+}
+
+impl ServiceCounts {
+    /// Counts an answer.
+    #[inline]
+    pub fn add(&self, reason: Reason) {
+        self.sheet.add(self.first + reason as usize);
+    }
+
+    fn sum(&self, reason: Reason) -> u64 {
+        self.sheet.sum(self.first + reason as usize)
+    }
+}
+
+/// The counts of all services there have been.
+#[derive(Default)]
+struct Services {
+    by_name: BTreeMap<String, ServiceCounts>,
+    /// The last one has room, unless all are full.
+    sheets: Vec<Arc<Sheet>>,
+}
+
+impl Services {
+    fn entry(&mut self, name: &str) -> ServiceCounts {
+        if let Some(known) = self.by_name.get(name) {
+            return known.clone();
+        }
+        let first = self.by_name.len() % TOGETHER * REASONS;
+        let sheet = match self.sheets.last() {
+            Some(sheet) if first > 0 => Arc::clone(sheet),
+            _ => {
+                let sheet = Arc::new(Sheet::default());
+                self.sheets.push(Arc::clone(&sheet));
+                sheet
+            }
+        };
+        let counts = ServiceCounts { sheet, first };
+        self.by_name.insert(name.to_owned(), counts.clone());
+        counts
+    }
+}
 
 /// Everything counted, and the state of what is served.
 #[derive(Clone)]
@@ -36,7 +85,7 @@ pub struct Metrics {
 #[derive(Default)]
 struct Answers {
     clients: Counts<{ CLIENTS.len() }>,
-    services: Mutex<BTreeMap<String, ServiceCounts>>,
+    services: Mutex<Services>,
 }
 
 impl Answers {
@@ -46,10 +95,10 @@ impl Answers {
         let clients = clients.map(|(at, by)| sample(&[("known_by", by)], self.clients.sum(at)));
         let mut answers = Vec::new();
         let services = self.services.lock();
-        for (name, counts) in &*services.unwrap_or_else(PoisonError::into_inner) {
-            for (at, reason) in Reason::ALL.into_iter().enumerate() {
+        for (name, counts) in &services.unwrap_or_else(PoisonError::into_inner).by_name {
+            for reason in Reason::ALL {
                 let labels = [("service", name.as_str()), ("reason", reason.as_str())];
-                answers.push(sample(&labels, counts.sum(at)));
+                answers.push(sample(&labels, counts.sum(reason)));
             }
         }
         vec![
@@ -149,7 +198,7 @@ impl Metrics {
     pub fn service(&self, name: &str) -> ServiceCounts {
         let services = self.answers.services.lock();
         let mut services = services.unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(services.entry(name.to_owned()).or_default())
+        services.entry(name)
     }
 }
 
@@ -162,7 +211,11 @@ mod tests {
         let registry = Registry::new();
         let reloads = Reloads::register(&registry).unwrap();
         let metrics = Metrics::register(&registry, reloads, None).unwrap();
-        metrics.service("live").add(0);
+        metrics.service("live").add(Reason::Map);
+        for number in 0..2 * TOGETHER {
+            let counts = metrics.service(&format!("s{number}"));
+            (0..=number).for_each(|_| counts.add(Reason::Unmapped));
+        }
         metrics.count_client(KnownBy::Subnet);
         for file in ["a.zone", "b.zone"] {
             metrics.refused(&Source::Zone(file.into()));
@@ -177,6 +230,9 @@ mod tests {
             "signpost_reload_refused{source=\"keys\"} 0",
             "signpost_clients_total{known_by=\"subnet\"} 1",
             "signpost_answers_total{service=\"live\",reason=\"map\"} 1",
+            "signpost_answers_total{service=\"s0\",reason=\"unmapped\"} 1",
+            "signpost_answers_total{service=\"s127\",reason=\"unmapped\"} 128",
+            "signpost_answers_total{service=\"s127\",reason=\"map\"} 0",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -1,17 +1,18 @@
 //! What a service answers to whom: one decision, taken here for queries and for `explain` alike.
 //!
 //! ```text
-//! name ─► service + client ─► map: unit, scope ─► placement ─► template of tokens
+//! name ─► service + client ─► map: unit, scope ─► placement ─► tokens
 //!                                   └ unmapped, none ─► the service's policy ─► zone │ nodata │ refuse
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dns_engine::{
     Client, HashedName, Question, RrSet, Tailor, Tailored, Types, Verdict, ede, name, rtype,
 };
 use traffic_map::{
-    Map, Match,
+    Map, Match, PlacementView, UnitId,
     services::{Policy, Service},
 };
 
@@ -19,8 +20,8 @@ use crate::{
     client::Asker,
     client_label,
     metrics::{Metrics, ServiceCounts},
+    sealing::TokenZone,
     service_names::{Place, ServiceNames},
-    templates::{Record, Templates},
 };
 
 /// A release as the first level uses it.
@@ -42,8 +43,8 @@ pub struct RoutedService {
     pub default: ZoneDefault,
     /// False if something between the files is wrong: then it answers with the zone's own records.
     pub fits: bool,
-    /// Tokens for each placement; `None` without a release or without keys, and if it does not fit.
-    pub templates: Option<Templates>,
+    /// Where its tokens come from; `None` without keys.
+    pub tokens: Option<Arc<TokenZone>>,
     /// How often each reason was given.
     pub counts: ServiceCounts,
 }
@@ -104,8 +105,8 @@ impl Reason {
 /// What is answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Action<'r> {
-    /// These records, with tokens.
-    Tokens(&'r [Record]),
+    /// Records with tokens for this placement.
+    Tokens(PlacementView<'r>),
     /// The zone's own records.
     Zone,
     /// The name exists and has no SRV record.
@@ -160,9 +161,9 @@ impl Routing {
         let Some(release) = &self.release else {
             return Some(plain(Reason::NoRelease));
         };
-        let Some(templates) = &routed.templates else {
+        if routed.tokens.is_none() {
             return Some(plain(Reason::NoKeys));
-        };
+        }
         let found = release.map.find(asker.subnet);
         let decision = Decision {
             scope: asker.scope(found.scope),
@@ -175,14 +176,11 @@ impl Routing {
                 ..decision
             });
         };
-        let placement = release.map.placement(unit, routed.service.class);
-        let records =
-            placement.and_then(|placement| templates.get(placement.id, asker.is_assumed()));
-        Some(match records {
-            Some(records) => Decision {
-                action: Action::Tokens(records),
+        Some(match release.map.placement(unit, routed.service.class) {
+            Some(placement) => Decision {
+                action: Action::Tokens(placement),
                 reason: Reason::Map,
-                placement: placement.map(|placement| placement.id),
+                placement: Some(placement.id),
                 ..decision
             },
             None => Decision {
@@ -205,17 +203,16 @@ impl Routing {
             return Verdict::ServFail;
         };
         self.metrics.count_client(asker.known_by);
-        routed.counts.add(decision.reason as usize);
+        routed.counts.add(decision.reason);
         answer.set_scope(decision.scope);
         match decision.action {
-            Action::Tokens(records) => {
+            Action::Tokens(placement) => {
                 answer.set_ttl(routed.service.ttl.max);
                 if self.metrics.in_force.is_stale() {
                     answer.set_ede(ede::STALE_ANSWER, STALE);
                 }
-                for record in records {
-                    let port = routed.service.srv.port;
-                    answer.srv(record.priority, record.weight, port, &record.target);
+                if let Some(tokens) = &routed.tokens {
+                    tokens.answer(&routed.service, placement, asker.is_assumed(), answer);
                 }
                 Verdict::Answer
             }
@@ -259,19 +256,40 @@ impl Tailor for Routing {
     }
 
     fn known(&self, show: &mut dyn FnMut(&[u8], &RrSet)) {
-        for routed in &self.services {
-            let Ok(owner) = name::parse(&routed.service.owner, Some(name::ROOT)) else {
+        let Some(release) = &self.release else {
+            return;
+        };
+        let mut placements = BTreeMap::new();
+        for routed in self.services.iter().filter(|routed| routed.fits) {
+            let (service, Some(tokens)) = (&routed.service, &routed.tokens) else {
                 continue;
             };
-            let port = routed.service.srv.port;
-            for records in routed.templates.iter().flat_map(Templates::all) {
-                let rdatas = records.iter().map(|record| record.data(port));
-                if let Some(set) = RrSet::new(rtype::SRV, routed.service.ttl.max, rdatas) {
-                    show(&name::lowered(&owner), &set);
+            let Ok(owner) = name::parse(&service.owner, Some(name::ROOT)) else {
+                continue;
+            };
+            let owner = name::lowered(&owner);
+            let of_class = placements.entry(service.class);
+            let of_class = of_class.or_insert_with(|| of_class_in(&release.map, service.class));
+            for (placement, assumed) in of_class.iter().flat_map(|one| [(one, false), (one, true)])
+            {
+                let records = tokens.records(service, *placement, assumed);
+                let rdatas = records.iter().map(|record| record.data(service.srv.port));
+                if let Some(set) = RrSet::new(rtype::SRV, service.ttl.max, rdatas) {
+                    show(&owner, &set);
                 }
             }
         }
     }
+}
+
+/// The different placements that units have in a class.
+fn of_class_in(map: &Map, class: u8) -> Vec<PlacementView<'_>> {
+    let units = (0u32..).take(map.unit_count()).map(UnitId);
+    let numbers: BTreeSet<u16> = units
+        .filter_map(|unit| map.placement_index(unit, class))
+        .collect();
+    let views = numbers.into_iter().map(|number| map.placement_at(number));
+    views.flatten().collect()
 }
 
 impl ZoneDefault {

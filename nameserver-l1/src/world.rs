@@ -1,20 +1,25 @@
 //! Everything the server is told, in its last good versions: what a snapshot is built from.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use dns_engine::{Zone, Zones, name, rtype};
 use nameserver::zone_files::name_of;
 use route_token::KeyRing;
 use service::diagnostic::{Diagnostic, Report, Severity};
-use traffic_map::services::{self, Service, Services};
+use traffic_map::services::{self, Services};
 
 use crate::{
     checks::cross_check,
     explain::Explainer,
     metrics::Metrics,
     routing::{Release, RoutedService, Routing, ZoneDefault},
+    sealing::TokenZone,
     service_names::ServiceNames,
-    templates::Templates,
 };
 
 /// Where a part of the world comes from. In the order in which parts are tried when not all fit together.
@@ -144,7 +149,7 @@ impl World {
     pub fn build(&self, metrics: &Metrics) -> (Zones, Explainer) {
         let zones = self.zones();
         let mut names = ServiceNames::default();
-        let mut routed = Vec::new();
+        let (mut routed, mut token_zones) = (Vec::new(), HashMap::new());
         let misfits = cross_check(self).services;
         let services = self
             .services
@@ -157,7 +162,7 @@ impl World {
                 routed.push(RoutedService {
                     default: zone_default(&zones, &owner),
                     fits,
-                    templates: self.templates(service).filter(|_| fits),
+                    tokens: self.token_zone(&service.tokens, &mut token_zones),
                     counts: metrics.service(&service.name),
                     service: service.clone(),
                 });
@@ -180,10 +185,17 @@ impl World {
         (served, Explainer { routing, zones })
     }
 
-    fn templates(&self, service: &Service) -> Option<Templates> {
-        let keys = self.keys.as_ref()?.zone(&service.tokens);
-        let map = &self.release.as_ref()?.map;
-        Some(Templates::seal(service, &wire(&service.tokens), map, &keys))
+    /// A token zone by its name in the services file; those of one name are one.
+    fn token_zone<'s>(
+        &self,
+        name: &'s str,
+        known: &mut HashMap<&'s str, Arc<TokenZone>>,
+    ) -> Option<Arc<TokenZone>> {
+        let keys = self.keys.as_ref()?;
+        let zone = known
+            .entry(name)
+            .or_insert_with(|| Arc::new(TokenZone::new(&wire(name), keys.zone(name))));
+        Some(Arc::clone(zone))
     }
 }
 

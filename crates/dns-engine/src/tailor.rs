@@ -193,6 +193,48 @@ impl Tailored {
         self.record(rtype::SRV, &[p0, p1, w0, w1, o0, o1], target);
     }
 
+    /// Adds an SRV record whose target is a label in front of a wire name: 63 octets at most, and no more than a name
+    /// may have together. Left out if another type was asked.
+    #[inline]
+    pub fn srv_below(&mut self, priority: u16, weight: u16, port: u16, label: &[u8], zone: &[u8]) {
+        const FRONT: usize = RECORD_HEAD + 7;
+        let length = 7 + label.len() + zone.len();
+        if self.rtype != rtype::SRV || self.records.len() + RECORD_HEAD + length > OCTETS_MAX {
+            return;
+        }
+        let [q0, q1] = QUESTION_POINTER;
+        let [t0, t1] = rtype::SRV.to_be_bytes();
+        let [l0, l1] = (length as u16).to_be_bytes();
+        let [p0, p1] = priority.to_be_bytes();
+        let [w0, w1] = weight.to_be_bytes();
+        let [o0, o1] = port.to_be_bytes();
+        let front: [u8; FRONT] = [
+            q0,
+            q1,
+            t0,
+            t1,
+            0,
+            1,
+            0,
+            0,
+            0,
+            0,
+            l0,
+            l1,
+            p0,
+            p1,
+            w0,
+            w1,
+            o0,
+            o1,
+            label.len() as u8,
+        ];
+        self.records.extend_from_slice(&front);
+        self.records.extend_from_slice(label);
+        self.records.extend_from_slice(zone);
+        self.count += 1;
+    }
+
     /// Adds an A record; left out if another type was asked.
     pub fn a(&mut self, address: Ipv4Addr) {
         self.record(rtype::A, &address.octets(), &[]);

@@ -32,13 +32,33 @@ pub(crate) fn value(character: u8) -> Option<u8> {
     }
 }
 
+/// The two characters for each ten bits.
+static PAIRS: [[u8; 2]; 1024] = pairs();
+
+const fn pairs() -> [[u8; 2]; 1024] {
+    let mut table = [[0; 2]; 1024];
+    let mut bits = 0;
+    while bits < 1024 {
+        table[bits] = [ALPHABET[bits >> 5], ALPHABET[bits & 31]];
+        bits += 1;
+    }
+    table
+}
+
+#[inline]
 pub(crate) fn encode(block: &[u8; 16], out: &mut [u8; BLOCK_CHARACTERS]) {
     let bits = u128::from_be_bytes(*block);
-    let (last, full) = out.split_last_mut().expect("26 characters");
-    for (index, place) in full.iter_mut().enumerate() {
-        *place = character((bits >> (123 - 5 * index)) as u8);
+    // Sixty bits, sixty more, and the last eight behind which there are two zeros.
+    let (front, middle, end) = ((bits >> 68) as u64, (bits >> 8) as u64, (bits as u64) << 2);
+    let pair = |bits: u64, shift: u32| PAIRS[(bits >> shift & 1023) as usize];
+    let (pairs, _) = out.as_chunks_mut::<2>();
+    for (index, place) in pairs.iter_mut().enumerate() {
+        *place = match index {
+            0..6 => pair(front, 50 - 10 * index as u32),
+            6..12 => pair(middle, 110 - 10 * index as u32),
+            _ => pair(end, 0),
+        };
     }
-    *last = character((bits << 2) as u8);
 }
 
 /// `None` for a character outside the alphabet or spare bits that are set: each block has one spelling, but for case.

@@ -13,6 +13,9 @@ pub const LENGTH: usize = 1 + BLOCK_CHARACTERS;
 /// Key slots; the first character has five bits, three for the slot and two for the format.
 pub(crate) const SLOTS: usize = 8;
 
+/// Blocks that are sealed in one go: as many as an answer commonly has records.
+const TOGETHER: usize = 4;
+
 /// The only format so far: one AES-128 block. The three others are free for longer tokens.
 const FORMAT: u8 = 0;
 
@@ -133,15 +136,30 @@ impl ZoneKeys {
 
     /// Seals with the active key. The same payload always gives the same token.
     pub fn seal(&self, payload: &Payload) -> Token {
-        let mut block = Array::from(payload.to_block());
-        self.active.1.encrypt_block(&mut block);
-        let mut text = [0; BLOCK_CHARACTERS];
-        base32hex::encode(&block.into(), &mut text);
-        let mut token = [0; LENGTH];
-        let (head, body) = token.split_first_mut().expect("27 characters");
-        *head = base32hex::character(FORMAT << 3 | self.active.0);
-        body.copy_from_slice(&text);
-        Token(token)
+        let mut sealed = Token([0; LENGTH]);
+        self.seal_each(std::slice::from_ref(payload), |token| sealed = *token);
+        sealed
+    }
+
+    /// Seals one after another and shows the tokens in the same order; several take hardly longer than one.
+    #[inline]
+    pub fn seal_each(&self, payloads: &[Payload], mut show: impl FnMut(&Token)) {
+        let (slot, cipher) = &self.active;
+        let first = base32hex::character(FORMAT << 3 | slot);
+        for payloads in payloads.chunks(TOGETHER) {
+            let mut blocks = [Array::from([0; 16]); TOGETHER];
+            for (block, payload) in blocks.iter_mut().zip(payloads) {
+                *block = Array::from(payload.to_block());
+            }
+            cipher.encrypt_blocks(&mut blocks);
+            for block in &blocks[..payloads.len()] {
+                let mut token = [first; LENGTH];
+                if let Some(body) = token.last_chunk_mut() {
+                    base32hex::encode(block.as_ref(), body);
+                }
+                show(&Token(token));
+            }
+        }
     }
 
     /// Opens a label in any mixture of cases. What is visibly not a token costs no AES; the check takes the same time
