@@ -23,6 +23,7 @@ pub(crate) struct Standing {
 
 /// True if nobody who wants an answer can have asked: our own socket, or a service that would answer our
 /// answer for ever (echo, daytime, quotation, chargen, time). Port 0 cannot be answered.
+#[inline(always)]
 pub(crate) fn is_no_client(meta: &Meta) -> bool {
     const SERVICES: u64 = 1 | 1 << 7 | 1 << 13 | 1 << 17 | 1 << 19 | 1 << 37;
     let port = meta.source.port();
@@ -33,7 +34,7 @@ pub(crate) fn is_no_client(meta: &Meta) -> bool {
 
 impl Standing {
     /// Looks at cookie and rate. An option of wrong length becomes the query's fault.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(
         snapshot: &Snapshot,
         request: &mut Request<'_>,
@@ -66,7 +67,7 @@ impl Standing {
     }
 
     /// False if an answer of `size` octets is too large for a source that has proved nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn may_have(&self, snapshot: &Snapshot, meta: &Meta, size: usize) -> bool {
         let cookies = snapshot.cookies.as_ref();
         let allowed = cookies.and_then(|cookies| cookies.required_above);
@@ -100,7 +101,7 @@ impl Standing {
 }
 
 /// What the query's cookie proves, and the one of the answer.
-#[inline]
+#[inline(always)]
 fn read_cookie(
     snapshot: &Snapshot,
     request: &mut Request<'_>,

@@ -26,7 +26,7 @@ const ANY_DATA: &[u8] = b"\x07RFC8482\0";
 const HOSTS_MAX: usize = 32;
 
 /// What the program says about a name of a zone.
-#[inline]
+#[inline(always)]
 pub(crate) fn consult(
     snapshot: &Snapshot,
     name: &HashedName,

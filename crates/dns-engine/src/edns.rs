@@ -47,6 +47,7 @@ pub(crate) const DNSSEC_OK: u16 = 0x8000;
 
 impl<'m> Edns<'m> {
     /// Takes the fixed part: `class` is the payload size, `ttl` extended rcode, version and flags.
+    #[inline(always)]
     pub(crate) fn begin(class: u16, ttl: u32) -> Self {
         let flags = ttl as u16;
         Self {
@@ -58,6 +59,7 @@ impl<'m> Edns<'m> {
     }
 
     /// Reads the options of version 0; `None` if they are malformed.
+    #[inline(always)]
     pub(crate) fn read_options(&mut self, octets: &'m [u8]) -> Option<()> {
         let mut reader = Reader::new(octets);
         while !reader.is_at_end() {

@@ -30,7 +30,7 @@ const USUAL: u128 = 1 << rtype::A
     | 1 << rtype::HTTPS;
 
 /// The question, if the query is a usual one as far as itself tells.
-#[inline]
+#[inline(always)]
 pub(crate) fn question(request: &Request<'_>, standing: &Standing) -> Option<Asked> {
     const IN: u16 = 1;
     const OPCODE: u8 = 0x78;
@@ -64,7 +64,7 @@ struct Written {
 impl Express<'_> {
     /// Writes the answer and returns its length. If it is no usual one: what the tailor said, who must not be asked
     /// twice, in case it was asked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn answer(
         &self,
         scratch: &mut Scratch,
@@ -169,7 +169,7 @@ impl Express<'_> {
     }
 
     /// Octets of the OPT record of the answer.
-    #[inline]
+    #[inline(always)]
     fn opt_length(&self) -> usize {
         const BARE: usize = 11;
         let Some(edns) = &self.request.edns else {
@@ -182,7 +182,7 @@ impl Express<'_> {
     }
 
     /// Writes it at `start`.
-    #[inline]
+    #[inline(always)]
     fn write_opt(&self, scope: u8, out: &mut [u8], start: usize) -> Option<()> {
         let Some(edns) = &self.request.edns else {
             return Some(());
@@ -215,7 +215,7 @@ fn flags(edns: &Edns<'_>) -> u16 {
 }
 
 /// Echoes the client's network with the scope of the answer; returns what is behind.
-#[inline]
+#[inline(always)]
 fn write_subnet<'o>(subnet: &Subnet, scope: u8, out: &'o mut [u8]) -> Option<&'o mut [u8]> {
     let address = subnet.address();
     let (head, rest) = out.split_first_chunk_mut::<8>()?;
@@ -239,7 +239,7 @@ fn write_subnet<'o>(subnet: &Subnet, scope: u8, out: &'o mut [u8]) -> Option<&'o
 
 impl Written {
     /// So many records of the answer, which are still to be written at `end`; `None` without any.
-    #[inline]
+    #[inline(always)]
     fn data(end: usize, count: u16) -> Option<Self> {
         (count > 0).then_some(Self {
             end,
@@ -250,7 +250,7 @@ impl Written {
     }
 
     /// These are the records.
-    #[inline]
+    #[inline(always)]
     fn with(mut self, room: &mut [u8], records: &[u8]) -> Option<Self> {
         let place = room.get_mut(self.end..self.end + records.len())?;
         place.copy_from_slice(records);
@@ -259,7 +259,7 @@ impl Written {
     }
 
     /// The SOA record behind a question that ends at `start`.
-    #[inline]
+    #[inline(always)]
     fn negative(start: usize, zone: &Zone, rcode: Rcode, room: &mut [u8]) -> Option<Self> {
         let soa = zone.negative_soa();
         let origin_at = soa.origin_at(room, start)?;

@@ -92,7 +92,7 @@ impl HashedName {
     }
 
     /// Copies a name and lower-cases it: length octets are no letters.
-    #[inline]
+    #[inline(always)]
     fn lower(&mut self, name: &[u8]) {
         let Some(place) = self.octets.get_mut(..name.len()) else {
             return;
@@ -111,7 +111,7 @@ impl HashedName {
         place[last_place..].copy_from_slice(&lowered(*last));
     }
 
-    #[inline]
+    #[inline(always)]
     fn hash(&mut self) {
         let labels = usize::from(self.labels) & LABELS_MAX;
         let mut hash = ROOT;
@@ -147,7 +147,7 @@ impl HashedName {
     }
 
     /// The name without so many of its labels from the left; past the last one there is the root.
-    #[inline]
+    #[inline(always)]
     pub fn suffix(&self, labels: usize) -> Suffix<'_> {
         let label = labels.min(self.labels.into()) & LABELS_MAX;
         let start = usize::from(self.starts[label]);

@@ -44,7 +44,7 @@ impl Names {
     }
 
     /// The number of a name.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, name: Suffix<'_>) -> Option<u32> {
         let (_, number) = self.slots.get(self.slot(name.octets, name.hash)?)?;
         number.checked_sub(1)
@@ -93,6 +93,7 @@ impl Names {
     }
 
     /// Where the name is, or the free slot where it belongs; `None` if the table is empty.
+    #[inline(always)]
     fn slot(&self, name: &[u8], hash: u32) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = hash as usize & mask;

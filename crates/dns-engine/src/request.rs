@@ -32,37 +32,45 @@ pub(crate) struct Asked {
     pub(crate) class: u16,
 }
 
-/// Reads a message that claims to be a query; an unanswerable one gives the reason.
-pub(crate) fn read<'m>(
-    message: &'m [u8],
-    qname: &mut HashedName,
-) -> Result<Request<'m>, DropReason> {
-    let Some(header) = message.first_chunk::<HEADER>() else {
-        return Err(DropReason::TooShort);
-    };
-    if header[2] & 0x80 != 0 {
-        return Err(DropReason::IsResponse);
+impl Request<'_> {
+    /// Nothing has been read yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            head: [0; 4],
+            question: None,
+            edns: None,
+            tsig: None,
+            questionless: false,
+            fault: None,
+        }
     }
-    let head = [header[0], header[1], header[2], header[3]];
-    let mut request = Request {
-        head,
-        question: None,
-        edns: None,
-        tsig: None,
-        questionless: false,
-        fault: None,
-    };
-    let whole = request.read_sections(message, header, qname).is_some();
-    // What was read before a fault stays, so that the answer has its question and OPT.
-    if !matches!(header[2] >> 3 & 0xF, 0 | notify::OPCODE) {
-        request.fault = Some(Rcode::NOTIMP);
-    } else if !whole {
-        request.fault = Some(Rcode::FORMERR);
-    }
-    Ok(request)
 }
 
 impl<'m> Request<'m> {
+    /// Reads a message that claims to be a query; an unanswerable one gives the reason.
+    #[inline(always)]
+    pub(crate) fn read(
+        &mut self,
+        message: &'m [u8],
+        qname: &mut HashedName,
+    ) -> Result<(), DropReason> {
+        let Some(header) = message.first_chunk::<HEADER>() else {
+            return Err(DropReason::TooShort);
+        };
+        if header[2] & 0x80 != 0 {
+            return Err(DropReason::IsResponse);
+        }
+        self.head = [header[0], header[1], header[2], header[3]];
+        let whole = self.read_sections(message, header, qname).is_some();
+        // What was read before a fault stays, so that the answer has its question and OPT.
+        if !matches!(header[2] >> 3 & 0xF, 0 | notify::OPCODE) {
+            self.fault = Some(Rcode::NOTIMP);
+        } else if !whole {
+            self.fault = Some(Rcode::FORMERR);
+        }
+        Ok(())
+    }
+
     /// True for opcode NOTIFY (RFC 1996).
     pub(crate) fn is_notify(&self) -> bool {
         self.head[2] >> 3 & 0xF == notify::OPCODE
@@ -74,6 +82,7 @@ impl<'m> Request<'m> {
     }
 
     /// Reads everything behind the header; `None` if it is malformed.
+    #[inline(always)]
     fn read_sections(
         &mut self,
         message: &'m [u8],
@@ -115,7 +124,7 @@ impl<'m> Request<'m> {
         (reader.is_at_end() && self.has_question()).then_some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_question(&mut self, reader: &mut Reader<'m>, qname: &mut HashedName) -> Option<()> {
         reader.at = qname.read(reader.octets, reader.at)?;
         let (rtype, class) = (reader.u16()?, reader.u16()?);
@@ -128,6 +137,7 @@ impl<'m> Request<'m> {
     }
 
     /// There is one OPT record at most, and the root owns it (RFC 6891 §6.1.1).
+    #[inline(always)]
     fn read_opt(&mut self, record: &RecordHead<'m>) -> Option<()> {
         if self.edns.is_some() || !record.at_root {
             return None;
@@ -186,7 +196,7 @@ impl<'m> Reader<'m> {
     }
 
     /// The OPT record of the root that the rest of the message is; `None` if it is anything else.
-    #[inline]
+    #[inline(always)]
     fn sole_opt(&self) -> Option<RecordHead<'m>> {
         let rest = self.octets.get(self.at..)?;
         let (head, data) = rest.split_first_chunk::<11>()?;

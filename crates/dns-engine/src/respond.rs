@@ -13,7 +13,7 @@ use crate::meta::{Meta, Transport};
 use crate::operation::{self, Operation};
 use crate::rate::RateState;
 use crate::reply::Reply;
-use crate::request::{self, Asked, HEADER, Request};
+use crate::request::{Asked, HEADER, Request};
 use crate::scratch::Scratch;
 use crate::snapshot::{Limits, PLAIN_PAYLOAD, Snapshot};
 use crate::subnet::Subnet;
@@ -67,10 +67,10 @@ pub fn respond(
     if admission::is_no_client(meta) {
         return Outcome::Drop(DropReason::NoClient);
     }
-    let mut request = match request::read(query, &mut scratch.qname) {
-        Ok(request) => request,
-        Err(reason) => return Outcome::Drop(reason),
-    };
+    let mut request = Request::new();
+    if let Err(reason) = request.read(query, &mut scratch.qname) {
+        return Outcome::Drop(reason);
+    }
     if out.len() < ROOM_MIN {
         return Outcome::Drop(DropReason::NoRoom);
     }

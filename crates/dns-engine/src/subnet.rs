@@ -14,6 +14,7 @@ pub(crate) struct Subnet {
 
 impl Subnet {
     /// Reads the option; wrong lengths, stray bits and a scope in a query are malformed (RFC 7871 §6, §7.1.1).
+    #[inline(always)]
     pub(crate) fn read(data: &[u8]) -> Option<Self> {
         let (&[f0, f1, source_len, scope], address) = data.split_first_chunk::<4>()?;
         let family = u16::from_be_bytes([f0, f1]);
@@ -44,6 +45,7 @@ impl Subnet {
     }
 
     /// What the answer may depend on; nothing if the client discloses nothing (SOURCE 0).
+    #[inline(always)]
     pub(crate) fn client(&self) -> Option<ClientSubnet> {
         let [a, b, c, d, ..] = self.octets;
         let address = match (self.family, self.source_len) {
@@ -58,6 +60,7 @@ impl Subnet {
     }
 
     /// The disclosed address octets, to be echoed.
+    #[inline(always)]
     pub(crate) fn address(&self) -> &[u8] {
         &self.octets[..octets_of(self.source_len).min(16)]
     }

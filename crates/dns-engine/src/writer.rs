@@ -362,7 +362,7 @@ impl<'b> Writer<'b> {
 
 /// Writes an RRset of the name of the question at `start`, its data as it is, and returns where it ends; `None`, and
 /// nothing of use, if there is no room.
-#[inline]
+#[inline(always)]
 pub(crate) fn copy_records(out: &mut [u8], start: usize, set: &RrSet, ttl: u32) -> Option<usize> {
     // Each record's data is kept with its length in front, which are two of the octets of its head.
     let end = start + set.octets() + usize::from(set.count()) * (RECORD_HEAD - 2);

@@ -232,6 +232,7 @@ impl Zone {
         self.exact(name).filter(|node| node.cut == Cut::None)
     }
 
+    #[inline(always)]
     fn node(&self, name: Suffix<'_>) -> Option<&Node> {
         self.nodes.get(self.names.find(name)? as usize)
     }
@@ -242,7 +243,7 @@ impl Zone {
     }
 
     /// Looks up a name at or below the origin.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, name: &HashedName) -> Found<'_> {
         match self.node(name.whole()) {
             Some(node) if node.cut == Cut::None => Found::Node(node),

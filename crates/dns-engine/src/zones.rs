@@ -67,7 +67,7 @@ impl Zones {
     }
 
     /// The number of the deepest zone at or above a name.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn deepest(&self, name: &HashedName) -> Option<u32> {
         let labels = name.label_count();
         for depth in &self.depths {
@@ -81,7 +81,7 @@ impl Zones {
     }
 
     /// The zone with this number; `None` if it is withheld.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(&self, number: u32) -> Option<&Zone> {
         self.zones.get(number as usize)?.as_deref()
     }

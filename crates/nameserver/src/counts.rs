@@ -34,11 +34,13 @@ impl<const N: usize> Default for Lane<N> {
 
 impl<const N: usize> Counts<N> {
     /// Adds one to a count; an index past the last is ignored.
+    #[inline(always)]
     pub fn add(&self, index: usize) {
         self.add_many(index, 1);
     }
 
     /// Adds several at once.
+    #[inline(always)]
     pub fn add_many(&self, index: usize, more: u64) {
         let slot = slot();
         let cell = self

@@ -224,6 +224,7 @@ impl Tally {
     }
 
     /// Counts what was just answered, or not.
+    #[inline(always)]
     pub(crate) fn end(
         &mut self,
         scratch: &Scratch,
@@ -246,6 +247,7 @@ impl Tally {
         }
     }
 
+    #[inline(always)]
     fn count_request(&self, summary: &Summary, from: &Arrival) {
         let rtype = labels::rtype(summary.rtype);
         let ipv6 = match from.source {
@@ -275,6 +277,7 @@ impl Tally {
         });
     }
 
+    #[inline(always)]
     fn count_answer(&self, summary: &Summary) {
         if summary.truncated {
             self.traffic.events.add(Event::Truncated as usize);
