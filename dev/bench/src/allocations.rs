@@ -54,7 +54,7 @@ pub(crate) struct Allocations {
 /// Asks both levels' engines, with their real tailors, everything twice, and counts the second time.
 pub(crate) fn count(site: &Site, known: &tokens::Known) -> anyhow::Result<Allocations> {
     let names = statics::names(statics::NAMES, &[1], &[]);
-    let first = [names, tokens::clients(known, false), statics::invented()];
+    let first = [names, tokens::clients(known, None), statics::invented()];
     Ok(Allocations {
         l1: of_level(Level::L1, site, &first)?,
         l2: of_level(Level::L2, site, &[tokens::addresses(known, tokens::OPENED)])?,

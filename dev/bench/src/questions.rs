@@ -7,6 +7,8 @@ use std::rc::Rc;
 pub(crate) const A: u16 = 1;
 /// See above.
 pub(crate) const SRV: u16 = 33;
+/// See above.
+pub(crate) const DNSKEY: u16 = 48;
 /// Response codes of right answers.
 pub(crate) const NO_ERROR: u8 = 0;
 /// See above.

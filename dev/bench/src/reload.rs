@@ -61,11 +61,11 @@ pub(crate) fn swaps(
     site.write("releases/current", &before)?;
     site.write("next.current", &after)?;
 
-    let both = tokens::clients(&maps(&[1, 2])?, false);
-    let new = tokens::clients(&maps(&[2])?, false);
+    let both = tokens::clients(&maps(&[1, 2])?, None);
+    let new = tokens::clients(&maps(&[2])?, None);
     let mut ours = site.start(Level::L1, programs, "")?;
     let dns = ours.server.dns;
-    ours.server.until_right(&tokens::clients(known, false))?;
+    ours.server.until_right(&tokens::clients(known, None))?;
     let rename = |from: &str, to: &str| fs::rename(site.path(from), site.path(to));
     let release = swap("release", dns, &both, &new, &mut || {
         rename("next.current", "releases/current")

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use distribution::{SigningKey, keys, release};
 use nameserver::dnssec::command::{Action, Keys};
-use nameserver::dnssec::{self, command};
+use nameserver::dnssec::{self, Moment, command};
 use route_token::KeyRing;
 use rustls::{ClientConfig, RootCertStore};
 use signpost_tests::port;
@@ -25,6 +25,10 @@ use crate::world::{self, Scale};
 
 /// Releases that are kept.
 const KEEP: usize = 3;
+/// Folder of the keys that sign.
+const ZONE_KEYS: &str = "zone-keys";
+/// In seconds.
+const MONTH: u64 = 30 * 86_400;
 /// When releases say they were built, in Unix seconds: the same every time.
 const BUILT_AT: u64 = 1_790_000_000;
 
@@ -138,7 +142,8 @@ impl Site {
         })
     }
 
-    fn configure(
+    /// Writes a configuration over this site; `more` is added to it.
+    pub(crate) fn configure(
         &self,
         level: Level,
         file: &str,
@@ -162,25 +167,37 @@ impl Site {
     /// cache holds `cache_mebibytes`.
     pub(crate) fn sign(&self, cache_mebibytes: u32) -> anyhow::Result<String> {
         let table = format!(
-            "[dnssec]\nzones = [\"{}\"]\nkeys = \"zone-keys\"\nsignatures_per_second = 4000000\n\
+            "[dnssec]\nzones = [\"{}\"]\nkeys = {ZONE_KEYS:?}\nsignatures_per_second = 4000000\n\
              cache_mebibytes = {cache_mebibytes}\n",
             tokens::ZONE
         );
-        if !self.path("zone-keys").exists() {
-            let dnssec: dnssec::Dnssec = toml::from_str(&table.replace("[dnssec]\n", ""))?;
-            let dnssec = dnssec::Dnssec {
-                keys: self.path("zone-keys"),
-                ..dnssec
-            };
-            let zone = dnssec.zones.first().context("a zone")?.clone();
-            let action = Action::Generate {
+        if !self.path(ZONE_KEYS).exists() {
+            let zone = tokens::ZONE.parse()?;
+            let generate = Action::Generate {
                 zone,
                 keys: Keys::Csk,
                 algorithm: None,
             };
-            command::run(&dnssec, &action, dnssec::now())?;
+            self.on_keys(&generate, dnssec::now())?;
         }
         Ok(table)
+    }
+
+    /// The DS records that the parent of the signed zone has, as lines of a zone file, once every cache that knows the zone
+    /// unsigned has forgotten it.
+    pub(crate) fn ds(&self) -> anyhow::Result<String> {
+        let zone = tokens::ZONE.parse()?;
+        self.on_keys(&Action::Ds { zone }, Moment(dnssec::now().0 + MONTH))
+    }
+
+    /// What an operator does with the keys, and what that prints.
+    fn on_keys(&self, action: &Action, now: Moment) -> anyhow::Result<String> {
+        let text = format!("zones = [{:?}]\nkeys = {ZONE_KEYS:?}\n", tokens::ZONE);
+        let dnssec = dnssec::Dnssec {
+            keys: self.path(ZONE_KEYS),
+            ..toml::from_str(&text)?
+        };
+        command::run(&dnssec, action, now)
     }
 
     /// Makes a certificate, and the lines of a configuration that show it on `listen`; and what a client trusts.

@@ -17,7 +17,8 @@ use crate::peers::{Peer, ZoneFile};
 use crate::process::{Server, ask};
 use crate::questions::{Question, Questions, SRV};
 use crate::site::{Level, Ours, Site};
-use crate::works::{signed, statics, tokens};
+use crate::works::signed::{self, Validator};
+use crate::works::{statics, tokens};
 use crate::world::Scale;
 use crate::{edges, world};
 
@@ -142,7 +143,7 @@ impl Stage {
                 }
             }
             if has(Work::W2) {
-                let clients = tokens::clients(&self.known, false);
+                let clients = tokens::clients(&self.known, None);
                 let title = "SRV by client subnet: ours with tokens, others as they can";
                 let mut contest = self.closed("w2", title, l1, &clients)?;
                 contest.contenders.extend(self.by_client());
@@ -165,11 +166,14 @@ impl Stage {
         }
         if has(Work::W5) {
             let [warm, cold] = CACHE_MEBIBYTES;
-            let (clients, denials) = (tokens::clients(&self.known, true), signed::denials());
             let table = self.site.sign(warm)?;
-            let l1 = self.start(Level::L1, &table, &clients)?;
+            let l1 = self.start(Level::L1, &table, &signed::keys())?;
+            let validator = Validator::new(l1.0, &self.site.ds()?)?;
+            let clients = tokens::clients(&self.known, Some(&validator));
+            self.last_until_right(&clients)?;
             contests.push(self.closed("w5", "W2 with signatures, warm", l1, &clients)?);
             let table = self.site.sign(cold)?;
+            let denials = signed::denials(&validator);
             let l1 = self.start(Level::L1, &table, &denials)?;
             self.cold = Some(self.ours.len() - 1);
             let title = "denials with signatures, cold";
@@ -201,12 +205,19 @@ impl Stage {
         more: &str,
         questions: &Questions,
     ) -> anyhow::Result<(SocketAddr, u32)> {
-        let mut ours = self.site.start(level, self.programs.as_deref(), more)?;
-        let right = ours.server.until_right(questions);
-        right.with_context(|| level.program())?;
+        let ours = self.site.start(level, self.programs.as_deref(), more)?;
         let place = (ours.server.dns, ours.server.process());
         self.ours.push(ours);
+        let right = self.last_until_right(questions);
+        right.with_context(|| level.program())?;
         Ok(place)
+    }
+
+    /// Waits for a right answer of the server of ours that was started last.
+    fn last_until_right(&mut self, questions: &Questions) -> anyhow::Result<()> {
+        let ours = self.ours.last_mut().context("a server of ours")?;
+        ours.server.until_right(questions)?;
+        Ok(())
     }
 
     /// Ours and a null responder with answers of the same size.

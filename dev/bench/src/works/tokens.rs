@@ -10,6 +10,7 @@ use hickory_proto::rr::RData;
 use route_token::{KeyRing, Payload, ZoneKeys};
 use traffic_map::{Map, Subnet, UnitId};
 
+use super::signed::Validator;
 use super::{Srv, decode, same, scope, srv};
 use crate::questions::{A, NO_ERROR, Oracle, Question, Questions, SRV};
 use crate::random::Random;
@@ -79,8 +80,10 @@ pub(crate) struct Known {
     pub(crate) services: usize,
 }
 
-/// W2: random networks of mapped space, random services; `dnssec` asks for signatures as well, which is one record more.
-pub(crate) fn clients(known: &Known, dnssec: bool) -> Questions {
+/// W2: random networks of mapped space, random services; with a validator, signatures are asked for as well, which is
+/// one record more.
+pub(crate) fn clients(known: &Known, validator: Option<&Rc<Validator>>) -> Questions {
+    let dnssec = validator.is_some();
     let mut random = Random(5);
     let mut questions = Questions::new(NO_ERROR, ANSWERS + u16::from(dnssec));
     let mut asked = Vec::with_capacity(CLIENTS);
@@ -98,7 +101,7 @@ pub(crate) fn clients(known: &Known, dnssec: bool) -> Questions {
         known: known.clone(),
         keys: known.ring.zone(TOKENS),
         asked,
-        dnssec,
+        validator: validator.cloned(),
     })
 }
 
@@ -106,7 +109,7 @@ struct Clients {
     known: Known,
     keys: ZoneKeys,
     asked: Vec<(u16, Ipv4Addr)>,
-    dnssec: bool,
+    validator: Option<Rc<Validator>>,
 }
 
 impl Clients {
@@ -156,8 +159,8 @@ impl Oracle for Clients {
         let records = records.map(|record| self.opened(record));
         let records: Vec<Sealed> = records.collect::<Result<_, _>>()?;
         let scope = scope(&message).ok_or("no client subnet in the answer")?;
-        if self.dnssec {
-            super::signed::is_signed(&message)?;
+        if let Some(validator) = &self.validator {
+            validator.judge(&message)?;
         }
         let found = (scope, records);
         let expected = |map| self.expected(map, service.into(), network);
