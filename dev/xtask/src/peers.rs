@@ -8,7 +8,8 @@ use anyhow::Context;
 
 use crate::packages::{apt_get, quietly};
 
-/// Package and the file that shows it is there, relative to the root it is unpacked to; `*` is this machine's kind.
+/// Package and the file that shows it is there, relative to the root it is unpacked to; `*` is any folder: of a machine's
+/// kind, of a version.
 type Package = (&'static str, &'static str);
 
 /// For tests.
@@ -26,7 +27,7 @@ pub(crate) const MEASURED: &[Package] = &[
     ("knot", "usr/sbin/knotd"),
     (
         "knot-module-geoip",
-        "usr/lib/*/knot/modules-3.2/geoip.so", // of Debian 12's Knot
+        "usr/lib/*/knot/*/geoip.so", // modules-3.2 with Debian 12
     ),
     ("nsd", "usr/sbin/nsd"),
     ("bind9", "usr/sbin/named"),
@@ -40,12 +41,8 @@ pub(crate) fn unpack_missing(packages: &[Package]) -> anyhow::Result<()> {
     let folder = repository()?.join("target/peers");
     let root = folder.join("root");
     let there = |file: &str| {
-        ["x86_64-linux-gnu", "aarch64-linux-gnu"]
-            .iter()
-            .any(|kind| {
-                let file = file.replace('*', kind);
-                Path::new("/").join(&file).exists() || root.join(&file).exists()
-            })
+        let roots = [Path::new("/"), &root];
+        roots.into_iter().any(|root| exists(root, file))
     };
     let missing: Vec<&str> = packages
         .iter()
@@ -75,6 +72,18 @@ pub(crate) fn unpack_missing(packages: &[Package]) -> anyhow::Result<()> {
     fs::remove_dir_all(&archives).context("the fetched packages")
 }
 
+/// True if there is such a file below a folder.
+fn exists(folder: &Path, file: &str) -> bool {
+    match file.split_once("*/") {
+        None => folder.join(file).exists(),
+        Some((front, behind)) => {
+            let entries = fs::read_dir(folder.join(front)).into_iter().flatten();
+            let mut folders = entries.flatten().map(|entry| entry.path());
+            folders.any(|folder| folder.is_dir() && exists(&folder, behind))
+        }
+    }
+}
+
 /// Fetches the packages and whatever they need that this machine lacks; changes nothing on it.
 fn download(archives: &Path, packages: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
@@ -97,4 +106,19 @@ fn repository() -> anyhow::Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let top = here.ancestors().nth(2).context("xtask is in dev/xtask")?;
     Ok(top.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_folder() -> anyhow::Result<()> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+        let here = here.context("the repository")?;
+        assert!(exists(here, "dev/xtask/src/peers.rs"));
+        assert!(exists(here, "*/xtask/*/peers.rs"));
+        assert!(!exists(here, "*/xtask/*/pears.rs") && !exists(here, "*/*/*/nothing"));
+        Ok(())
+    }
 }
