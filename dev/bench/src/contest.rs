@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 
 use crate::cpu::Used;
 use crate::load::stream;
-use crate::load::udp::Udp;
+use crate::load::udp::{Udp, Window};
 use crate::load::{Load, Tally};
 use crate::questions::Questions;
 
@@ -18,7 +18,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// How a work is asked.
 #[derive(Clone, Debug)]
 pub(crate) enum Transport {
-    Udp,
+    /// With what the generator keeps under way.
+    Udp(Window),
     Tcp,
     /// With what a client trusts.
     Tls(Arc<ClientConfig>),
@@ -102,7 +103,7 @@ pub(crate) fn measure(
     let run = || -> std::io::Result<Sample> {
         let (server, questions) = (contender.dns, &contender.questions);
         let mut load: Box<dyn Load> = match transport {
-            Transport::Udp => Box::new(Udp::new(server, questions)?),
+            Transport::Udp(window) => Box::new(Udp::new(server, questions, *window)?),
             Transport::Tcp => Box::new(stream::tcp(server, questions)?),
             Transport::Tls(config) => Box::new(stream::tls(server, config, questions)?),
         };

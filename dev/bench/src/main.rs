@@ -20,6 +20,7 @@ mod load;
 mod loading;
 mod mmsg;
 mod null;
+mod past;
 mod peers;
 mod pin;
 mod process;
@@ -53,6 +54,8 @@ enum Command {
     Dns(dns::Options),
     /// Instructions a query of our engine, compared with the accepted figures.
     Instructions(instructions::Options),
+    /// What the kernel offers beside batches of plain datagrams, tried with null responders.
+    Past(past::Options),
     /// Queries without sockets, for callgrind.
     #[command(hide = true)]
     Replay {
@@ -69,6 +72,17 @@ enum Command {
         listen: SocketAddr,
         #[command(flatten)]
         shape: null::Shape,
+    },
+    /// One of the null responders of `past`, as a process of its own.
+    #[command(hide = true)]
+    Respond {
+        /// Address for UDP.
+        #[arg(long)]
+        listen: SocketAddr,
+        #[command(flatten)]
+        shape: null::Shape,
+        #[command(flatten)]
+        how: past::responder::How,
     },
     /// A server of ours, where its own program is not at hand.
     #[command(hide = true)]
@@ -92,6 +106,10 @@ fn main() -> ExitCode {
         Command::Null { listen, shape } => null::serve(listen, shape)
             .map(|()| true)
             .map_err(Into::into),
+        Command::Past(options) => past::run(&options),
+        Command::Respond { listen, shape, how } => {
+            past::responder::serve(listen, shape, &how).map(|()| true)
+        }
         Command::Serve { program, config } => serve::run(&program, &config).map(|()| true),
     };
     match done {

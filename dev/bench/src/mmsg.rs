@@ -113,6 +113,8 @@ pub(crate) struct Sender {
     slices: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
     queued: usize,
+    /// For the control message that has the kernel cut one datagram into several.
+    control: Box<[u64; 4]>,
 }
 
 impl Sender {
@@ -126,6 +128,7 @@ impl Sender {
             slices: vec![slice; count].into(),
             headers: vec![header; count].into(),
             queued: 0,
+            control: Box::default(),
         };
         for index in 0..count {
             made.slices[index].iov_base = made.buffers[index].as_mut_ptr().cast();
@@ -157,6 +160,31 @@ impl Sender {
         send(socket, &mut self.headers[..self.queued]);
         self.queued = 0;
     }
+
+    /// Sends what is lined up as one datagram that the kernel cuts (udp(7), UDP_SEGMENT); all are as long as the first.
+    pub(crate) fn flush_joined(&mut self, socket: impl AsFd) {
+        if self.queued > 1 {
+            let mut header = self.headers[0];
+            header.msg_hdr.msg_iovlen = self.queued as _;
+            header.msg_hdr.msg_control = self.control.as_mut_ptr().cast();
+            // SAFETY: pure arithmetic on a size.
+            let (length, space) = unsafe { (libc::CMSG_LEN(2), libc::CMSG_SPACE(2)) };
+            header.msg_hdr.msg_controllen = space as _;
+            let message = self.control.as_mut_ptr().cast::<libc::cmsghdr>();
+            // SAFETY: the buffer is aligned like a `cmsghdr`, and its 32 octets hold one with two octets of data behind it.
+            unsafe {
+                (*message).cmsg_level = libc::SOL_UDP;
+                (*message).cmsg_type = libc::UDP_SEGMENT;
+                (*message).cmsg_len = length as _;
+                let size = self.slices[0].iov_len as u16;
+                libc::CMSG_DATA(message).cast::<u16>().write_unaligned(size);
+            }
+            send(socket, &mut [header]);
+            self.queued = 0;
+        } else {
+            self.flush(socket);
+        }
+    }
 }
 
 /// Sends messages; one that cannot be sent does not hold up the others.
@@ -186,6 +214,20 @@ mod tests {
     use std::net::UdpSocket;
 
     use super::*;
+
+    #[test]
+    fn what_is_sent_as_one_arrives_as_many() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let (mut sender, mut receiver) = (Sender::new(4), Receiver::new(4));
+        for id in 0..3 {
+            sender.push(b"..abc", id);
+        }
+        sender.flush_joined(&client);
+        assert_eq!(receiver.receive(&server, Wait::Yes).unwrap(), 3);
+        assert_eq!(receiver.datagram(2), b"\0\x02abc");
+    }
 
     #[test]
     fn what_is_sent_comes_back_longer_and_with_its_id() {

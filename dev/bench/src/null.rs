@@ -36,7 +36,7 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// Makes a query's header that of an answer.
-    fn mark(self, message: &mut [u8]) {
+    pub(crate) fn mark(self, message: &mut [u8]) {
         if let [_, _, flags, code, _, _, many, few, ..] = message {
             (*flags, *code) = (0x84, self.rcode);
             [*many, *few] = self.answers.to_be_bytes();

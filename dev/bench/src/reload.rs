@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::load::Load;
 use crate::load::paced::{self, Paced};
-use crate::load::{Load, udp::Udp};
+use crate::load::udp::{Udp, Window};
 use crate::questions::Questions;
 use crate::site::{Level, Site};
 use crate::works::{statics, tokens};
@@ -85,7 +86,7 @@ fn swap(
     new: &Questions,
     act: &mut dyn FnMut() -> std::io::Result<()>,
 ) -> anyhow::Result<Swap> {
-    let saturated = Udp::new(dns, both)?.run_for(SATURATED)?;
+    let saturated = Udp::new(dns, both, Window::USUAL)?.run_for(SATURATED)?;
     let rate = SHARE * saturated.answered as f64 / saturated.elapsed.as_secs_f64();
     anyhow::ensure!(rate > 0.0, "no answers before the swap of the {what}");
     let mut watch = Watch::new(dns, new)?;

@@ -12,6 +12,7 @@ use clap::ValueEnum;
 use signpost_tests::port;
 
 use crate::contest::{Contender, Contest, Transport};
+use crate::load::udp::Window;
 use crate::null::Shape;
 use crate::peers::{Peer, ZoneFile};
 use crate::process::{Server, ask};
@@ -136,7 +137,12 @@ impl Stage {
                 });
             }
             let w4 = (Work::W4, "w4", "W1 over TCP, 16 in flight", Transport::Tcp);
-            let w1 = (Work::W1, "w1", "static SRV over UDP", Transport::Udp);
+            let w1 = (
+                Work::W1,
+                "w1",
+                "static SRV over UDP",
+                Transport::Udp(Window::USUAL),
+            );
             for (work, key, title, transport) in [w1, w4] {
                 if has(work) {
                     contests.push(self.open(key, title, transport, l1, &names)?);
@@ -151,7 +157,13 @@ impl Stage {
             }
             if has(Work::W3) {
                 let (invented, title) = (statics::invented(), "names that do not exist");
-                contests.push(self.open("w3", title, Transport::Udp, l1, &invented)?);
+                contests.push(self.open(
+                    "w3",
+                    title,
+                    Transport::Udp(Window::USUAL),
+                    l1,
+                    &invented,
+                )?);
             }
             if has(Work::W6) {
                 let cookie = server_cookie(l1.0)?;
@@ -233,7 +245,7 @@ impl Stage {
         Ok(Contest {
             key,
             title,
-            transport: Transport::Udp,
+            transport: Transport::Udp(Window::USUAL),
             contenders: vec![null, ours],
         })
     }

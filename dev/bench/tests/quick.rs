@@ -32,3 +32,28 @@ fn a_quick_run_measures_everything_and_no_answer_is_wrong() {
         assert_eq!(report["allocations_per_query"][level], 0.0, "{text}");
     }
 }
+
+/// The last line of a run of the bench that went well.
+fn figures(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(arguments)
+        .output()
+        .expect("the bench starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    let last = text.lines().last().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {text}\n{errors}"))
+}
+
+#[test]
+fn a_quick_run_tries_every_way_past_the_socket() {
+    let figures = figures(&["past", "--quick", "--json"]);
+    let ways = figures.as_object().expect("an object");
+    assert!(ways.len() > 10, "{figures}");
+    for (name, way) in ways {
+        let measured = way["bursts_cpu_us"].as_f64() > Some(0.0);
+        assert!(measured || way["missing"].is_string(), "{name}: {way}");
+    }
+    assert_eq!(ways["UDP_SEGMENT"]["missing"], Value::Null, "{figures}");
+}

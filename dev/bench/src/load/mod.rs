@@ -162,7 +162,7 @@ mod tests {
             _ => (1, 0),
         });
         let questions = questions();
-        let mut load = udp::Udp::new(server, &questions).unwrap();
+        let mut load = udp::Udp::new(server, &questions, udp::Window::USUAL).unwrap();
         let (mut all, began) = (Tally::default(), Instant::now());
         while all.answered * all.lost * all.wrong * all.stray == 0 {
             let tally = load.run_for(Duration::from_millis(200)).unwrap();

@@ -9,10 +9,26 @@ use super::{Ids, LOST_AFTER, Load, Slot, Tally, Turn};
 use crate::mmsg::{Receiver, Sender, Wait};
 use crate::questions::Questions;
 
-/// Sockets: as from so many resolvers.
-const SOCKETS: usize = 16;
-/// Queries under way at each. More gain nothing, and 16 overflow a receive buffer of the default size.
-const WINDOW: usize = 8;
+/// What a generator keeps under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Sockets: as from so many resolvers.
+    pub(crate) sockets: usize,
+    /// Queries under way at each, at most 256.
+    pub(crate) each: usize,
+    /// What a socket asks at once leaves as one datagram that the kernel cuts: the questions must be of one length.
+    pub(crate) joined: bool,
+}
+
+impl Window {
+    /// More at each socket gain nothing, and 16 overflow a receive buffer of the default size.
+    pub(crate) const USUAL: Window = Window {
+        sockets: 16,
+        each: 8,
+        joined: false,
+    };
+}
+
 /// How often lost ones are looked for.
 const LOOK: Duration = Duration::from_millis(50);
 /// Below 256 slots in an id.
@@ -22,6 +38,7 @@ const IDS: Ids = Ids { bits: 8 };
 pub(crate) struct Udp<'q> {
     questions: &'q Questions,
     turn: Turn,
+    window: Window,
     sockets: Vec<Client>,
     receiver: Receiver,
     sender: Sender,
@@ -35,23 +52,28 @@ struct Client {
 
 impl<'q> Udp<'q> {
     /// Binds its sockets; asks nothing yet.
-    pub(crate) fn new(server: SocketAddr, questions: &'q Questions) -> io::Result<Self> {
+    pub(crate) fn new(
+        server: SocketAddr,
+        questions: &'q Questions,
+        window: Window,
+    ) -> io::Result<Self> {
         let now = Instant::now();
         let client = |_| {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             socket.connect(server)?;
             Ok(Client {
                 socket,
-                slots: vec![Slot::default(); WINDOW],
-                sent: vec![now; WINDOW],
+                slots: vec![Slot::default(); window.each],
+                sent: vec![now; window.each],
             })
         };
         Ok(Self {
             questions,
             turn: Turn::new(questions),
-            sockets: (0..SOCKETS).map(client).collect::<io::Result<_>>()?,
-            receiver: Receiver::new(WINDOW),
-            sender: Sender::new(WINDOW),
+            window,
+            sockets: (0..window.sockets).map(client).collect::<io::Result<_>>()?,
+            receiver: Receiver::new(window.each),
+            sender: Sender::new(window.each),
         })
     }
 
@@ -76,8 +98,10 @@ impl<'q> Udp<'q> {
             let message = self.questions.message(number);
             self.sender.push(message, IDS.id(place, slots[place].round));
         }
-        if count > 0 {
-            self.sender.flush(&*socket);
+        match (count, self.window.joined) {
+            (0, _) => {}
+            (_, true) => self.sender.flush_joined(&*socket),
+            (_, false) => self.sender.flush(&*socket),
         }
         Ok(())
     }
@@ -85,7 +109,7 @@ impl<'q> Udp<'q> {
     /// Gives up what is overdue, and fills every empty slot.
     fn refill(&mut self, now: Instant, tally: &mut Tally) {
         for client in &mut self.sockets {
-            for place in 0..WINDOW {
+            for place in 0..self.window.each {
                 let slot = &mut client.slots[place];
                 if slot.waits && now.duration_since(client.sent[place]) < LOST_AFTER {
                     continue;
