@@ -55,6 +55,11 @@ impl Sub for Used {
     }
 }
 
+/// Run time of the calling thread so far.
+pub(crate) fn thread_time() -> Duration {
+    run_time("/proc/thread-self/schedstat".as_ref())
+}
+
 /// Octets of memory of a process and everything it has started; shared pages count in parts (PSS).
 pub(crate) fn memory(process: u32) -> u64 {
     let of_one = |process: u32| {

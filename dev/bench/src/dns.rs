@@ -1,6 +1,6 @@
 //! `bench dns`: rounds over all contests, then what else is measured, then the report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -39,15 +39,14 @@ pub(crate) struct Options {
     programs: Option<PathBuf>,
 }
 
-impl Options {
-    fn programs(&self) -> Option<PathBuf> {
-        let beside = || {
-            let folder = std::env::current_exe().ok()?.parent()?.to_owned();
-            let built = !cfg!(debug_assertions) && folder.join("nameserver-l1").exists();
-            built.then_some(folder)
-        };
-        self.programs.clone().or_else(beside)
-    }
+/// The folder of our programs: the one given, else the bench's own if it was built for release and they are there.
+pub(crate) fn programs(given: Option<&Path>) -> Option<PathBuf> {
+    let beside = || {
+        let folder = std::env::current_exe().ok()?.parent()?.to_owned();
+        let built = !cfg!(debug_assertions) && folder.join("nameserver-l1").exists();
+        built.then_some(folder)
+    };
+    given.map(Path::to_owned).or_else(beside)
 }
 
 /// Length of a run when it is only to see that everything works.
@@ -75,7 +74,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let works = works.unwrap_or(Work::value_variants().to_vec());
     pin::this_thread(pin::GENERATOR)?;
     eprintln!("bench: making a world of {} ranges", scale.v4 + scale.v6);
-    let mut stage = Stage::new(folder.path(), &scale, options.programs())?;
+    let mut stage = Stage::new(folder.path(), &scale, programs(options.programs.as_deref()))?;
     stage.start_peers(&peers)?;
     let mut contests = stage.contests(&works)?;
     for round in 1..=runs {

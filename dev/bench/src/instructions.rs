@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::questions::{A, NO_ERROR, NX_DOMAIN, Question, Questions, REFUSED, SRV};
 use crate::site::{Level, Site};
 use crate::works::tokens;
-use crate::world::Scale;
+use crate::world::{self, Scale};
 
 /// What is asked at the first level, kind by kind.
 const QUERIES: &str = include_str!("../queries.txt");
@@ -31,6 +31,8 @@ const SCALE: Scale = Scale {
     units: 500,
     placements: 8,
     services: 20,
+    regions: world::REGIONS,
+    edges: world::EDGES,
 };
 /// Tokens asked for at the second level.
 const TOKENS: usize = 32;

@@ -14,6 +14,7 @@ mod cpu;
 mod dns;
 mod edges;
 mod engine;
+mod growth;
 mod histogram;
 mod instructions;
 mod load;
@@ -54,6 +55,8 @@ enum Command {
     Dns(dns::Options),
     /// Instructions a query of our engine, compared with the accepted figures.
     Instructions(instructions::Options),
+    /// What a query costs, what a server holds and how long it starts, by size; with plots.
+    Growth(growth::Options),
     /// What the kernel offers beside batches of plain datagrams, tried with null responders.
     Past(past::Options),
     /// Queries without sockets, for callgrind.
@@ -106,6 +109,7 @@ fn main() -> ExitCode {
         Command::Null { listen, shape } => null::serve(listen, shape)
             .map(|()| true)
             .map_err(Into::into),
+        Command::Growth(options) => growth::run(&options),
         Command::Past(options) => past::run(&options),
         Command::Respond { listen, shape, how } => {
             past::responder::serve(listen, shape, &how).map(|()| true)

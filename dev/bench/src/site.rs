@@ -66,6 +66,8 @@ pub(crate) struct Site {
     key: SigningKey,
     scale: Scale,
     rtsp_port: u16,
+    /// Threads of each server for UDP.
+    pub(crate) workers: usize,
 }
 
 impl Site {
@@ -77,6 +79,7 @@ impl Site {
             key: keys::generate(),
             scale: *scale,
             rtsp_port,
+            workers: 1,
         };
         fs::create_dir_all(site.path("zones"))?;
         keys::write_public_key(&site.path("release.pub"), &site.key.verifying_key())?;
@@ -139,6 +142,7 @@ impl Site {
             maps: Rc::new(vec![self.read_back()?]),
             ring: Rc::clone(&self.ring),
             services: self.scale.services,
+            edges: self.scale.edges,
         })
     }
 
@@ -156,9 +160,10 @@ impl Site {
             Level::L2 => "l2",
         };
         let text = format!(
-            "listen = [\"{dns}\"]\nadmin = \"{admin}\"\nworkers = 1\nzones = \"{zones}\"\n\
+            "listen = [\"{dns}\"]\nadmin = \"{admin}\"\nworkers = {}\nzones = \"{zones}\"\n\
              services = \"services.toml\"\nreleases = \"releases\"\ntrusted_key = \"release.pub\"\n\
-             state = \"{file}.state\"\ntoken_keys = \"token-keys.toml\"\n{more}"
+             state = \"{file}.state\"\ntoken_keys = \"token-keys.toml\"\n{more}",
+            self.workers
         );
         self.write(file, &text)
     }

@@ -19,6 +19,10 @@ pub(crate) struct Scale {
     pub(crate) placements: usize,
     /// Token services.
     pub(crate) services: usize,
+    /// Groups of edges: at least as many as an answer has records, at most 255.
+    pub(crate) regions: u16,
+    /// Edges of a region.
+    pub(crate) edges: u8,
 }
 
 /// The address space as it is routed, with a unit for each access network.
@@ -28,6 +32,8 @@ pub(crate) const FULL: Scale = Scale {
     units: 50_000,
     placements: 64,
     services: 1000,
+    regions: REGIONS,
+    edges: EDGES,
 };
 
 /// Enough to see that everything works.
@@ -37,13 +43,15 @@ pub(crate) const SMALL: Scale = Scale {
     units: 500,
     placements: 16,
     services: 1000,
+    regions: REGIONS,
+    edges: EDGES,
 };
 
 /// Service classes.
 pub(crate) const CLASSES: usize = 4;
-/// Groups of edges.
+/// Regions, where their number does not matter.
 pub(crate) const REGIONS: u16 = 16;
-/// Edges of a region: more than an answer has addresses, so that there is something to choose.
+/// Edges of a region, likewise: more than an answer has addresses, so that there is something to choose.
 pub(crate) const EDGES: u8 = 4;
 
 /// Where ranges and units come from.
@@ -53,7 +61,7 @@ const SEED: u64 = 17;
 /// `rtsp_port` is where all edges listen, each on an address of its own within 127.1.0.0/16.
 pub(crate) fn map(scale: &Scale, generation: u64, rtsp_port: u16) -> anyhow::Result<Map> {
     let mut random = Random(generation);
-    let ids: Vec<u16> = (1..=REGIONS).collect();
+    let ids: Vec<u16> = (1..=scale.regions).collect();
     let pool: Vec<Vec<Choice>> = (0..scale.placements)
         .map(|_| placement(&ids, &mut random))
         .collect();
@@ -76,13 +84,13 @@ pub(crate) fn map(scale: &Scale, generation: u64, rtsp_port: u16) -> anyhow::Res
         regions: ids.iter().map(|id| region(*id)).collect(),
         edges: ids
             .iter()
-            .flat_map(|id| (1..=EDGES).map(|number| edge(*id, number, rtsp_port)))
+            .flat_map(|id| (1..=scale.edges).map(|number| edge(*id, number, rtsp_port)))
             .collect(),
     })
     .context("the made-up map")
 }
 
-/// Where the edges of every world listen.
+/// Where edges listen: those of every world that has as many.
 pub(crate) fn edge_addresses() -> impl Iterator<Item = IpAddr> {
     (1..=REGIONS).flat_map(|region| (1..=EDGES).map(move |number| edge_address(region, number)))
 }

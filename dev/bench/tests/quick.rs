@@ -57,3 +57,26 @@ fn a_quick_run_tries_every_way_past_the_socket() {
     }
     assert_eq!(ways["UDP_SEGMENT"]["missing"], Value::Null, "{figures}");
 }
+
+#[test]
+fn a_quick_run_plots_growth_along_every_dimension() {
+    let folder = tempfile::tempdir().expect("a folder for plots");
+    let path = folder.path().to_str().expect("a path in UTF-8");
+    let figures = figures(&["growth", "--quick", "--json", "--svg", path]);
+    for dimension in ["map", "services", "zone", "edges"] {
+        let points = figures[dimension].as_array().expect("points");
+        assert_eq!(points.len(), 2, "{dimension}: {figures}");
+        assert!(
+            points
+                .iter()
+                .all(|point| point["query_ns"].as_f64() > Some(0.0))
+        );
+        let plot = std::fs::read_to_string(folder.path().join(format!("{dimension}.svg")));
+        assert_eq!(
+            plot.expect("a plot").matches("<circle").count(),
+            6,
+            "{dimension}"
+        );
+    }
+    assert_eq!(figures["workers"].as_array().map(Vec::len), Some(2));
+}

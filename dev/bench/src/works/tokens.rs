@@ -14,7 +14,7 @@ use super::signed::Validator;
 use super::{Srv, decode, same, scope, srv};
 use crate::questions::{A, NO_ERROR, Oracle, Question, Questions, SRV};
 use crate::random::Random;
-use crate::world::{self, CLASSES, EDGES};
+use crate::world::{self, CLASSES};
 
 /// The zone of the services.
 pub(crate) const ZONE: &str = "stream.test.";
@@ -78,6 +78,8 @@ pub(crate) struct Known {
     pub(crate) maps: Rc<Vec<Map>>,
     pub(crate) ring: Rc<KeyRing>,
     pub(crate) services: usize,
+    /// Edges of a region.
+    pub(crate) edges: u8,
 }
 
 /// W2: random networks of mapped space, random services; with a validator, signatures are asked for as well, which is
@@ -195,18 +197,22 @@ pub(crate) fn addresses(known: &Known, count: usize) -> Questions {
         questions.push(&Question::new(&format!("{token}.{TOKENS}"), A));
         regions.push(ranked.region);
     }
-    questions.judged_by(Addresses { regions })
+    questions.judged_by(Addresses {
+        regions,
+        edges: known.edges,
+    })
 }
 
 /// All edges live: the answer has edges of the token's own region, each once.
 struct Addresses {
     regions: Vec<u16>,
+    edges: u8,
 }
 
 impl Oracle for Addresses {
     fn judge(&self, question: usize, answer: &[u8]) -> Result<(), String> {
         let region = self.regions[question];
-        let theirs: HashSet<IpAddr> = (1..=EDGES)
+        let theirs: HashSet<IpAddr> = (1..=self.edges)
             .map(|number| world::edge_address(region, number))
             .collect();
         let message = decode(answer)?;
