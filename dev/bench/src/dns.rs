@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Runs of which the median counts.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// The tables in Markdown as well.
+    #[arg(long)]
+    markdown: bool,
     /// One JSON object as the last line.
     #[arg(long)]
     json: bool,
@@ -107,8 +110,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     if has(Work::Reload) {
         eprintln!("bench: reloading");
         report.swaps = reload::swaps(&stage.site, &stage.known, programs, names)?;
+        report.peer_swaps = reload::by_peers(&stage.site, &peers, names)?;
     }
     print!("{report}");
+    if options.markdown {
+        print!("\n{}", report.markdown());
+    }
     if options.json {
         println!("{}", report.json());
     }

@@ -19,6 +19,7 @@ mod histogram;
 mod instructions;
 mod load;
 mod loading;
+mod markdown;
 mod mmsg;
 mod null;
 mod past;

@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::{Pid, kill_process};
 
 use crate::load::Load;
 use crate::load::paced::{self, Paced};
 use crate::load::udp::{Udp, Window};
+use crate::peers::{Peer, ZoneFile};
 use crate::questions::Questions;
 use crate::site::{Level, Site};
 use crate::works::{statics, tokens};
@@ -29,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What clients saw during one swap.
 pub(crate) struct Swap {
-    /// Such as `release`.
+    /// Such as `release`; of another server's zone, that server.
     pub(crate) what: &'static str,
     /// Queries a second.
     pub(crate) rate: f64,
@@ -77,6 +79,43 @@ pub(crate) fn swaps(
         rename("next.zone", "zones/media.test.zone")
     })?;
     Ok(vec![release, zone])
+}
+
+/// Swaps a zone of so many names in other servers that re-read their zones at a signal; one that does not is left out,
+/// after saying so.
+pub(crate) fn by_peers(site: &Site, peers: &[Peer], names: usize) -> anyhow::Result<Vec<Swap>> {
+    let (both, new) = (
+        statics::names(names, &[1, 2], &[]),
+        statics::names(names, &[2], &[]),
+    );
+    let mut swaps = Vec::new();
+    for peer in peers {
+        let Some(signal) = peer.rereads_at() else {
+            continue;
+        };
+        site.write("theirs.zone", &statics::zone(names, 1))?;
+        site.write("next.zone", &statics::zone(names, 2))?;
+        let zone = ZoneFile {
+            origin: statics::ZONE,
+            path: site.path("theirs.zone"),
+        };
+        let folder = site.path("swapping");
+        let Some(mut server) = peer.start(&folder, vec![zone], false)? else {
+            continue;
+        };
+        server.until_right(&both)?;
+        let process = Pid::from_raw(server.process().cast_signed());
+        let process = process.context("a process id")?;
+        let swapped = swap(peer.name(), server.dns, &both, &new, &mut || {
+            fs::rename(site.path("next.zone"), site.path("theirs.zone"))?;
+            Ok(kill_process(process, signal)?)
+        });
+        match swapped {
+            Ok(swap) => swaps.push(swap),
+            Err(error) => eprintln!("bench: {}: {error:#}", peer.name()),
+        }
+    }
+    Ok(swaps)
 }
 
 fn swap(

@@ -20,6 +20,8 @@ pub(crate) struct Report {
     /// A release with the full map.
     pub(crate) map: Option<Duration>,
     pub(crate) swaps: Vec<Swap>,
+    /// The large zone in other servers.
+    pub(crate) peer_swaps: Vec<Swap>,
 }
 
 impl Report {
@@ -85,11 +87,13 @@ impl Report {
             "wrong": sum(|swap| swap.seen.tally.wrong),
             "worst_ms": rounded(ms(worst.unwrap_or_default())),
         });
-        for swap in &self.swaps {
+        for swap in self.swaps.iter().chain(&self.peer_swaps) {
             let latency = &swap.seen.latency;
             reload[swap.what] = json!({
                 "per_second": swap.rate.round(),
                 "lost": swap.lost(),
+                "wrong": swap.seen.tally.wrong,
+                "p50_ms": rounded(ms(latency.quantile(0.5))),
                 "p99_ms": rounded(ms(latency.quantile(0.99))),
                 "p999_ms": rounded(ms(latency.quantile(0.999))),
                 "worst_ms": rounded(ms(latency.worst())),
@@ -120,11 +124,11 @@ impl Contender {
         median(samples.map(of))
     }
 
-    fn cpu_us(&self) -> f64 {
+    pub(crate) fn cpu_us(&self) -> f64 {
         self.median(|sample| sample.cpu_us)
     }
 
-    fn user_us(&self) -> f64 {
+    pub(crate) fn user_us(&self) -> f64 {
         self.median(|sample| sample.user_us)
     }
 
@@ -135,7 +139,7 @@ impl Contender {
 
 impl Swap {
     /// Queries without an answer, those that could not even be sent included.
-    fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.seen.tally.lost + self.seen.unsent
     }
 
@@ -144,7 +148,7 @@ impl Swap {
     }
 }
 
-fn ms(time: Duration) -> f64 {
+pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
@@ -197,16 +201,17 @@ impl Report {
         if let Some(map) = self.map {
             writeln!(f, "release read, checked and decoded: {:.0} ms", ms(map))?;
         }
-        for swap in &self.swaps {
+        for swap in self.swaps.iter().chain(&self.peer_swaps) {
             let latency = &swap.seen.latency;
             writeln!(
                 f,
-                "{} swapped in {:.1} s at {:.0} queries a second: {} lost, {} wrong; p99 {:.2} ms, p999 {:.2} ms, worst {:.2} ms{}",
+                "{} swapped in {:.1} s at {:.0} queries a second: {} lost, {} wrong; p50 {:.2} ms, p99 {:.2} ms, p999 {:.2} ms, worst {:.2} ms{}",
                 swap.what,
                 swap.taken.as_secs_f64(),
                 swap.rate,
                 swap.lost(),
                 swap.seen.tally.wrong,
+                ms(latency.quantile(0.5)),
                 ms(latency.quantile(0.99)),
                 ms(latency.quantile(0.999)),
                 ms(latency.worst()),

@@ -26,6 +26,10 @@ fn a_quick_run_measures_everything_and_no_answer_is_wrong() {
         "{text}"
     );
     assert_eq!(report["reload"]["wrong"], 0, "{text}");
+    for what in ["release", "zone"] {
+        let worst = report["reload"][what]["worst_ms"].as_f64();
+        assert!(worst > Some(0.0), "{what}: {text}");
+    }
     assert!(report["load"]["zone_1m_s"].as_f64() > Some(0.0), "{text}");
     assert!(report["load"]["map_ms"].as_f64() > Some(0.0), "{text}");
     for level in ["l1", "l2"] {

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
 use signpost_tests::{daemon, port};
 
 use crate::process::Server;
@@ -69,6 +70,15 @@ impl Peer {
             Peer::Nsd => ("nsd", "nsd"),
             Peer::Bind => ("named", "bind9"),
             Peer::Pdns => ("pdns_server", "pdns-server"),
+        }
+    }
+
+    /// The signal at which it looks for new zone files, if there is one that does nothing else to a large zone.
+    pub(crate) fn rereads_at(self) -> Option<Signal> {
+        match self {
+            Peer::Gdnsd => Some(Signal::USR1),
+            Peer::Knot | Peer::Nsd | Peer::Bind => Some(Signal::HUP),
+            Peer::Pdns => None,
         }
     }
 
