@@ -7,6 +7,8 @@ const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 240.0;
 /// Around the field of a panel: left, right, top, bottom.
 const MARGINS: [f64; 4] = [52.0, 18.0, 46.0, 44.0];
+/// Between the field's sides and the first and last power of ten, so that what is written there stands apart.
+const INSET: f64 = 16.0;
 /// Text and axes.
 const INK: &str = "#6e7781";
 /// Lines across the field.
@@ -54,7 +56,8 @@ pub(super) fn svg(panels: &[Panel<'_>]) -> String {
 fn draw(out: &mut String, panel: &Panel<'_>) {
     let [left, right, top, bottom] = MARGINS;
     let (right, bottom) = (WIDTH - right, HEIGHT - bottom);
-    let across = Axis::tenfold(panel.points.iter().map(|point| point.0), left, right);
+    let sizes = panel.points.iter().map(|point| point.0);
+    let across = Axis::tenfold(sizes, left + INSET, right - INSET);
     let values = panel.points.iter().map(|point| point.1);
     let up = match panel.rise {
         Rise::Even => Axis::even(values, bottom, top),
@@ -107,9 +110,9 @@ fn draw(out: &mut String, panel: &Panel<'_>) {
         .expect("a string takes all");
         text(
             out,
-            x,
+            x + 8.0,
             y - 8.0,
-            "middle",
+            "end",
             &short(value),
             &format!(" fill=\"{LINE}\""),
         );
