@@ -344,10 +344,12 @@ pub(super) mod tests {
                 until: 0,
             },
         };
-        composer.compose(&set, std::iter::once(&mail[..]));
+        composer.gather(&set, std::iter::once(&mail[..]));
         let key = example(1);
-        composer.set_key(&key);
-        let signature = key.sign(composer.data(), &SystemRandom::new()).unwrap();
+        composer.front(&set, &key);
+        let signature = key
+            .sign(composer.compose(&set), &SystemRandom::new())
+            .unwrap();
         let expected = "oL9krJun7xfBOIWcGHi7mag5/hdZrKWw15jPGrHpjQeRAvTdszaPD+QLs3fx8A4M3e23mRZ9VrbpMngwcrqNAg==";
         assert_eq!(&signature[..], octets(expected));
     }
@@ -369,18 +371,19 @@ pub(super) mod tests {
                 until: 0,
             },
         };
-        composer.compose(&set, std::iter::once(&[192, 0, 2, 1][..]));
+        composer.gather(&set, std::iter::once(&[192, 0, 2, 1][..]));
         let key = example(0);
-        composer.set_key(&key);
+        composer.front(&set, &key);
+        let data = composer.compose(&set);
         let published = "qx6wLYqmh+l9oCKTN6qIc+bw6ya+KJ8oMz0YP107epXAyGmt+3SNruPFKG7tZoLBLlUzGGus7ZwmwWep666VCw==";
-        let ours = key.sign(composer.data(), &SystemRandom::new()).unwrap();
+        let ours = key.sign(data, &SystemRandom::new()).unwrap();
         let public = [&[4][..], &key.dnskey()[4..]].concat();
         let verifier = ring::signature::UnparsedPublicKey::new(
             &ring::signature::ECDSA_P256_SHA256_FIXED,
             public,
         );
         for signature in [octets(published), ours.to_vec()] {
-            assert!(verifier.verify(composer.data(), &signature).is_ok());
+            assert!(verifier.verify(data, &signature).is_ok());
         }
     }
 

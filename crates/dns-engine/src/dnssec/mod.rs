@@ -4,7 +4,7 @@
 //! ```text
 //! answer ─ signer ─┬─ schedule: which keys sign now
 //!                  ├─ rrsig, canonical, denial: the octets to sign
-//!                  └─ signatures ─┬─ cache: made before?
+//!                  └─ signatures ─┬─ fingerprint, cache: made before?
 //!                                 └─ budget, key: make it
 //! ```
 //! A query without DO passes all this by.
@@ -15,6 +15,7 @@ mod budget;
 mod cache;
 pub(crate) mod canonical;
 mod denial;
+mod fingerprint;
 mod key;
 pub mod roll;
 mod rrsig;

@@ -8,10 +8,6 @@ use crate::hash::NameHasher;
 
 /// Octets of RRSIG data in front of the signer's name.
 const FRONT: usize = 18;
-/// Where the algorithm stands in it.
-const ALGORITHM_AT: usize = 2;
-/// Where the key tag stands in it.
-const TAG_AT: usize = 16;
 
 /// How long signatures hold. All servers of a zone must agree, so that they sign alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +76,10 @@ pub(crate) struct ToSign<'a> {
 
 /// Buffers of one worker in which the octets to sign are put together.
 pub(crate) struct Composer {
+    /// All that the signature depends on but for the key, records in the order and case in which they came.
+    gathered: Vec<u8>,
+    /// Where in it the records' data begins, each behind its length.
+    records_at: usize,
     data: Vec<u8>,
     rdata: Vec<u8>,
     /// Where each record's data stands in `rdata`.
@@ -89,64 +89,85 @@ pub(crate) struct Composer {
 impl Composer {
     pub(crate) fn new() -> Self {
         Self {
+            gathered: Vec::with_capacity(2048),
+            records_at: 0,
             data: Vec::with_capacity(2048),
             rdata: Vec::with_capacity(1024),
             places: Vec::with_capacity(32),
         }
     }
 
-    /// Puts together the octets to sign, but for the key (RFC 4034 §3.1.8.1, order of §6.3).
-    pub(crate) fn compose<'r>(&mut self, set: &ToSign<'_>, rdatas: impl Iterator<Item = &'r [u8]>) {
-        self.sort(set.rtype, rdatas);
-        let Self {
-            data,
-            rdata,
-            places,
-        } = self;
-        data.clear();
-        let rtype = set.rtype.to_be_bytes();
-        let ttl = set.ttl.to_be_bytes();
-        data.extend_from_slice(&rtype);
-        data.extend_from_slice(&[0, label_count(set.owner)]);
-        data.extend_from_slice(&ttl);
-        data.extend_from_slice(&set.window.expiration.to_be_bytes());
-        data.extend_from_slice(&set.window.inception.to_be_bytes());
-        data.extend_from_slice(&[0, 0]);
-        data.extend_from_slice(set.signer);
-        for &(start, end) in places.iter() {
+    /// Takes an RRset in and returns what its signatures are known by: octets that no other RRset has, nor any other
+    /// time. To put them in canonical form and order is left to when there is something to sign.
+    pub(crate) fn gather<'r>(
+        &mut self,
+        set: &ToSign<'_>,
+        rdatas: impl Iterator<Item = &'r [u8]>,
+    ) -> &[u8] {
+        const LENGTH_AT: usize = 16;
+        let gathered = &mut self.gathered;
+        gathered.clear();
+        let mut head = [0; LENGTH_AT + 4];
+        head[..2].copy_from_slice(&set.rtype.to_be_bytes());
+        // Names have 255 octets at most, and the owner ends with the signer.
+        (head[2], head[3]) = (set.owner.len() as u8, set.signer.len() as u8);
+        head[4..8].copy_from_slice(&set.ttl.to_be_bytes());
+        head[8..12].copy_from_slice(&set.window.inception.to_be_bytes());
+        head[12..16].copy_from_slice(&set.window.expiration.to_be_bytes());
+        gathered.extend_from_slice(&head);
+        gathered.extend_from_slice(set.owner);
+        self.records_at = gathered.len();
+        for data in rdatas {
+            gathered.extend_from_slice(&(data.len() as u16).to_be_bytes());
+            gathered.extend_from_slice(data);
+        }
+        let length = gathered.len() as u32;
+        gathered[LENGTH_AT..LENGTH_AT + 4].copy_from_slice(&length.to_be_bytes());
+        gathered
+    }
+
+    /// The data of the RRSIG record of a key over an RRset up to the signature (RFC 4034 §3.1).
+    pub(crate) fn front(&mut self, set: &ToSign<'_>, key: &Key) -> &[u8] {
+        let mut front = [0; FRONT];
+        front[..2].copy_from_slice(&set.rtype.to_be_bytes());
+        (front[2], front[3]) = (key.algorithm().number(), label_count(set.owner));
+        front[4..8].copy_from_slice(&set.ttl.to_be_bytes());
+        front[8..12].copy_from_slice(&set.window.expiration.to_be_bytes());
+        front[12..16].copy_from_slice(&set.window.inception.to_be_bytes());
+        front[16..].copy_from_slice(&key.tag().to_be_bytes());
+        self.data.clear();
+        self.data.extend_from_slice(&front);
+        self.data.extend_from_slice(set.signer);
+        &self.data
+    }
+
+    /// All that is signed, of the RRset taken in last, once its front is there (RFC 4034 §3.1.8.1, order of §6.3).
+    pub(crate) fn compose(&mut self, set: &ToSign<'_>) -> &[u8] {
+        self.sort(set.rtype);
+        let (rtype, ttl) = (set.rtype.to_be_bytes(), set.ttl.to_be_bytes());
+        let data = &mut self.data;
+        for &(start, end) in &self.places {
             data.extend_from_slice(set.owner);
             data.extend_from_slice(&rtype);
             data.extend_from_slice(&[0, 1]);
             data.extend_from_slice(&ttl);
             data.extend_from_slice(&((end - start) as u16).to_be_bytes());
-            data.extend_from_slice(&rdata[start..end]);
+            data.extend_from_slice(&self.rdata[start..end]);
         }
+        data
     }
 
-    /// Puts the key in its place.
-    pub(crate) fn set_key(&mut self, key: &Key) {
-        self.data[ALGORITHM_AT] = key.algorithm().number();
-        self.data[TAG_AT..FRONT].copy_from_slice(&key.tag().to_be_bytes());
-    }
-
-    /// All that is signed.
-    pub(crate) fn data(&self) -> &[u8] {
-        &self.data
-    }
-
-    /// The data of the RRSIG record up to the signature, for a signer whose name is this long.
-    pub(crate) fn front(&self, signer_length: usize) -> &[u8] {
-        &self.data[..FRONT + signer_length]
-    }
-
-    /// Takes the data of all records in canonical form and order, each once (RFC 4034 §6.3).
-    fn sort<'r>(&mut self, rtype: u16, rdatas: impl Iterator<Item = &'r [u8]>) {
+    /// Puts the data of all records in canonical form and order, each once (RFC 4034 §6.3).
+    fn sort(&mut self, rtype: u16) {
         self.rdata.clear();
         self.places.clear();
-        for data in rdatas {
+        let mut rest = &self.gathered[self.records_at..];
+        while let Some((length, after)) = rest.split_first_chunk::<2>() {
+            let (data, after) = after.split_at(usize::from(u16::from_be_bytes(*length)));
             let start = self.rdata.len();
             canonical::push(rtype, data, &mut self.rdata);
             self.places.push((start, self.rdata.len()));
+            rest = after;
         }
         if self.places.len() > 1 {
             let rdata = &self.rdata;
@@ -170,6 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dnssec::key::tests::example;
     use crate::{name, rtype};
 
     #[test]
@@ -187,20 +209,22 @@ mod tests {
         };
         let mut composer = Composer::new();
         let rdatas = [&b"\x01b\0"[..], b"\0", b"\x01B\0", b"\x01A\0"];
-        composer.compose(&set, rdatas.into_iter());
+        composer.gather(&set, rdatas.into_iter());
+        let key = example(1);
+        assert_eq!(composer.front(&set, &key).len(), 21);
         let record = |data: &[u8]| {
             let front = b"\x01*\x01a\0\0\x02\0\x01\x01\x02\x03\x04\0";
             [&front[..], &[data.len() as u8], data].concat()
         };
         let expected = [
-            b"\0\x02\0\x01\x01\x02\x03\x04\x22\x22\x22\x22\x11\x11\x11\x11\0\0".to_vec(),
+            b"\0\x02\x0f\x01\x01\x02\x03\x04\x22\x22\x22\x22\x11\x11\x11\x11".to_vec(),
+            3613_u16.to_be_bytes().to_vec(),
             b"\x01a\0".to_vec(),
             record(b"\0"),
             record(b"\x01a\0"),
             record(b"\x01b\0"),
         ];
-        assert_eq!(composer.data(), expected.concat());
-        assert_eq!(composer.front(3).len(), 21);
+        assert_eq!(composer.compose(&set), expected.concat());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::denial::Denial;
 use super::rrsig::{Composer, ToSign};
 use super::schedule::{Phase, ZoneKeys, is_of_keys};
-use super::signatures::{Effort, Signatures};
+use super::signatures::{Effort, Lane, Signatures};
 use super::signing::is_shadowed;
 use super::{SIGNATURE_LENGTH, Signing};
 use crate::name::NameBuffer;
@@ -18,6 +18,7 @@ pub(crate) struct Bench {
     composer: Composer,
     denial: Denial,
     rdata: Vec<u8>,
+    lane: Lane,
 }
 
 impl Bench {
@@ -26,6 +27,7 @@ impl Bench {
             composer: Composer::new(),
             denial: Denial::new(),
             rdata: Vec::with_capacity(512),
+            lane: Lane::next(),
         }
     }
 }
@@ -164,29 +166,37 @@ impl<'s> Signer<'s> {
             window: self.keys.validity().window(place.name, wish.now),
         };
         let Bench {
-            composer, rdata, ..
+            composer,
+            rdata,
+            lane,
+            ..
         } = &mut *self.bench;
         let mut keys = self.keys.signers(phase, place.name, rtype).peekable();
-        if keys.peek().is_some() {
-            composer.compose(&to_sign, rdatas);
+        if keys.peek().is_none() {
+            return Ok(());
         }
+        let prints = self.signatures.fingerprints();
+        let gist = prints.gist(composer.gather(&to_sign, rdatas));
         for key in keys {
-            composer.set_key(key);
+            let fingerprint = prints.of(gist, key);
+            let found = self.signatures.find(fingerprint, *lane);
             rdata.clear();
-            rdata.extend_from_slice(composer.front(to_sign.signer.len()));
-            rdata.extend_from_slice(&[0; SIGNATURE_LENGTH]);
+            rdata.extend_from_slice(composer.front(&to_sign, key));
+            rdata.extend_from_slice(&found.unwrap_or([0; SIGNATURE_LENGTH]));
             // First the room, then the work.
             writer.record(place.section, place.owner, rtype::RRSIG, ttl, rdata)?;
+            if found.is_some() {
+                continue;
+            }
             let effort = if wish.datagram {
                 Effort::Budgeted
             } else {
                 Effort::Whatever
             };
-            let until = to_sign.window.until;
-            let signature =
-                self.signatures
-                    .signature(key, composer.data(), until, wish.now, effort);
-            writer.overwrite_end(&signature.ok_or(Full)?);
+            let data = composer.compose(&to_sign);
+            let place = (fingerprint, to_sign.window.until);
+            let made = self.signatures.make(place, key, data, wish.now, effort);
+            writer.overwrite_end(&made.ok_or(Full)?);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use super::rrsig::{Composer, ToSign};
 use super::schedule::ZoneKeys;
-use super::signatures::{Effort, Signatures};
+use super::signatures::{Effort, Lane, Signatures};
 use super::signing::is_shadowed;
 use crate::rrset::RrSet;
 use crate::snapshot::Snapshot;
@@ -31,6 +31,7 @@ pub fn warm(snapshot: &Snapshot, now: u64) -> Warmed {
     let mut warmer = Warmer {
         signatures,
         composer: Composer::new(),
+        lane: Lane::next(),
         now,
         rrsets: 0,
         rrsets_max: signatures.capacity() as u64 / 2,
@@ -55,6 +56,7 @@ pub fn warm(snapshot: &Snapshot, now: u64) -> Warmed {
 struct Warmer<'a> {
     signatures: &'a Signatures,
     composer: Composer,
+    lane: Lane,
     now: u64,
     rrsets: u64,
     rrsets_max: u64,
@@ -93,12 +95,16 @@ impl Warmer<'_> {
             signer: keys.origin(),
             window: keys.validity().window(owner, now),
         };
-        self.composer.compose(&to_sign, set.rdatas());
+        let prints = self.signatures.fingerprints();
+        let gist = prints.gist(self.composer.gather(&to_sign, set.rdatas()));
         for key in keys.signers(keys.phase(now), owner, set.rtype) {
-            self.composer.set_key(key);
-            let (data, until) = (self.composer.data(), to_sign.window.until);
-            self.signatures
-                .signature(key, data, until, now, Effort::Ahead);
+            let fingerprint = prints.of(gist, key);
+            if self.signatures.find(fingerprint, self.lane).is_none() {
+                self.composer.front(&to_sign, key);
+                let data = self.composer.compose(&to_sign);
+                let place = (fingerprint, to_sign.window.until);
+                self.signatures.make(place, key, data, now, Effort::Ahead);
+            }
         }
         self.rrsets += 1;
     }
