@@ -89,16 +89,17 @@ impl Cookies {
         // Serial arithmetic: the wrap in 2106 passes unnoticed (RFC 1982).
         let now = now as u32;
         let mut answer = [0; COOKIE];
-        answer[..CLIENT].copy_from_slice(client);
         let (state, keep) = match <&[u8; SERVER]>::try_from(server) {
             Err(_) if server.is_empty() => (CookieState::ClientOnly, false),
             Err(_) => (CookieState::Bad, false),
             Ok(server) => self.judge(client, server, source, now),
         };
-        answer[CLIENT..].copy_from_slice(&match keep {
-            true => <[u8; SERVER]>::try_from(server).ok()?,
-            false => self.make(client, source, now),
-        });
+        if keep {
+            answer.copy_from_slice(option);
+        } else {
+            answer[..CLIENT].copy_from_slice(client);
+            answer[CLIENT..].copy_from_slice(&self.make(client, source, now));
+        }
         Some(Checked { state, answer })
     }
 
@@ -145,25 +146,25 @@ impl Cookies {
 
 /// Client cookie, version, reserved, timestamp and address, in this order (RFC 9018 §4.4).
 fn hash(
-    secret: &CookieSecret,
+    CookieSecret(secret): &CookieSecret,
     client: &[u8; CLIENT],
     server: &[u8; SERVER],
     source: IpAddr,
 ) -> u64 {
-    let mut input = [0; 8 + 8 + 16];
-    input[..8].copy_from_slice(client);
-    input[8..16].copy_from_slice(&server[..8]);
-    let length = match source {
+    let client = u64::from_le_bytes(*client);
+    let stamp = u128::from_le_bytes(*server) as u64;
+    let octets = |count: u64| count << 56;
+    match source {
         IpAddr::V4(address) => {
-            input[16..20].copy_from_slice(&address.octets());
-            20
+            let address = u32::from_le_bytes(address.octets());
+            siphash_2_4(secret, &[client, stamp], octets(20) | u64::from(address))
         }
         IpAddr::V6(address) => {
-            input[16..].copy_from_slice(&address.octets());
-            32
+            let address = u128::from_le_bytes(address.octets());
+            let words = [client, stamp, address as u64, (address >> 64) as u64];
+            siphash_2_4(secret, &words, octets(32))
         }
-    };
-    siphash_2_4(&secret.0, &input[..length])
+    }
 }
 
 #[cfg(test)]

@@ -1,22 +1,20 @@
 //! SipHash-2-4 (Aumasson and Bernstein, 2012): the keyed hash of server cookies (RFC 9018 §4.4).
 
-/// The 64-bit hash of `octets` under a key of 128 bits.
-pub(crate) fn siphash_2_4(key: &[u8; 16], octets: &[u8]) -> u64 {
-    let (k0, k1) = halves(key);
+/// The 64-bit hash under a key of 128 bits of octets that are given in words, as little-endian numbers; `last` is what
+/// does not fill a word, with the number of octets modulo 256 in its highest octet.
+pub(crate) fn siphash_2_4(key: &[u8; 16], words: &[u64], last: u64) -> u64 {
+    let key = u128::from_le_bytes(*key);
+    let (k0, k1) = (key as u64, (key >> 64) as u64);
     let mut state = [
         k0 ^ 0x736f_6d65_7073_6575,
         k1 ^ 0x646f_7261_6e64_6f6d,
         k0 ^ 0x6c79_6765_6e65_7261,
         k1 ^ 0x7465_6462_7974_6573,
     ];
-    let (words, tail) = octets.as_chunks::<8>();
     for word in words {
-        absorb(&mut state, u64::from_le_bytes(*word));
+        absorb(&mut state, *word);
     }
-    let mut last = [0; 8];
-    last[..tail.len()].copy_from_slice(tail);
-    last[7] = octets.len() as u8;
-    absorb(&mut state, u64::from_le_bytes(last));
+    absorb(&mut state, last);
     state[2] ^= 0xFF;
     for _ in 0..4 {
         round(&mut state);
@@ -24,11 +22,7 @@ pub(crate) fn siphash_2_4(key: &[u8; 16], octets: &[u8]) -> u64 {
     state[0] ^ state[1] ^ state[2] ^ state[3]
 }
 
-fn halves(key: &[u8; 16]) -> (u64, u64) {
-    let key = u128::from_le_bytes(*key);
-    (key as u64, (key >> 64) as u64)
-}
-
+#[inline(always)]
 fn absorb(state: &mut [u64; 4], word: u64) {
     state[3] ^= word;
     round(state);
@@ -36,6 +30,7 @@ fn absorb(state: &mut [u64; 4], word: u64) {
     state[0] ^= word;
 }
 
+#[inline(always)]
 fn round(state: &mut [u64; 4]) {
     let [mut a, mut b, mut c, mut d] = *state;
     a = a.wrapping_add(b);
@@ -61,7 +56,13 @@ mod tests {
         let key: [u8; 16] = std::array::from_fn(|place| place as u8);
         let input: [u8; 64] = std::array::from_fn(|place| place as u8);
         let check = |length: usize, expected: u64| {
-            assert_eq!(siphash_2_4(&key, &input[..length]), expected, "{length}");
+            let (words, tail) = input[..length].as_chunks();
+            let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+            let mut last = [0; 8];
+            last[..tail.len()].copy_from_slice(tail);
+            last[7] = length as u8;
+            let hash = siphash_2_4(&key, &words, u64::from_le_bytes(last));
+            assert_eq!(hash, expected, "{length}");
         };
         check(15, 0xa129_ca61_49be_45e5);
         check(0, 0x726f_db47_dd0e_0e31);
