@@ -11,6 +11,7 @@ use dns_transport::{Answerer, Arrival, Reply, Worker};
 use crate::cookies::Keeper;
 use crate::dnssec::SignedZones;
 use crate::dnstap::Tap;
+use crate::retired::Retired;
 use crate::traffic::{Fate, Tally};
 use crate::transfer::{Outgoing, Providing, Transfers};
 use crate::{Reloads, Settings, Traffic};
@@ -19,6 +20,7 @@ use crate::{Reloads, Settings, Traffic};
 #[derive(Clone)]
 pub struct Door {
     current: Arc<ArcSwap<Snapshot>>,
+    retired: Arc<Retired<Snapshot>>,
     making: Arc<Mutex<Making>>,
     traffic: Arc<Traffic>,
     transfers: Arc<Transfers>,
@@ -79,6 +81,7 @@ impl Door {
         };
         Self {
             current: Arc::new(ArcSwap::from_pointee(making.snapshot())),
+            retired: Arc::default(),
             making: Arc::new(Mutex::new(making)),
             traffic,
             transfers,
@@ -97,7 +100,7 @@ impl Door {
         self.transfers.tell_withheld(&making.withheld, &withheld);
         making.withheld = withheld;
         (making.zones, making.tailor) = (zones, tailor);
-        self.current.store(Arc::new(making.snapshot()));
+        self.put_in_force(making);
         self.transfers.tell(notices);
     }
 
@@ -112,7 +115,7 @@ impl Door {
         match making.cookies.poll(Instant::now()) {
             Ok(false) => {}
             Ok(true) => {
-                self.current.store(Arc::new(making.snapshot()));
+                self.put_in_force(&making);
                 if making.cookies.follows() {
                     reloads.adopted("cookies");
                     reloads.set_refused("cookies", 0);
@@ -128,11 +131,11 @@ impl Door {
             }
         }
         if self.poll_transfers(&mut making, reloads) {
-            self.current.store(Arc::new(making.snapshot()));
+            self.put_in_force(&making);
         }
         if let Some(signed) = &making.signed {
             if signed.poll(reloads) {
-                self.current.store(Arc::new(making.snapshot()));
+                self.put_in_force(&making);
             }
             signed.keep_warm(&self.current.load(), unix_seconds());
         }
@@ -146,6 +149,17 @@ impl Door {
         self.transfers.tell_withheld(&making.withheld, &withheld);
         let before = std::mem::replace(&mut making.withheld, withheld);
         keys || roster || before != making.withheld
+    }
+
+    fn put_in_force(&self, making: &Making) {
+        let old = self.current.swap(Arc::new(making.snapshot()));
+        self.retired.keep(old);
+    }
+
+    /// Frees what is not served any more, on the thread that calls this, once the last worker has gone over to
+    /// something newer.
+    pub(crate) fn free_retired(&self) {
+        self.retired.free();
     }
 
     fn lock(&self) -> MutexGuard<'_, Making> {
@@ -248,4 +262,49 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread::{self, ThreadId};
+
+    use dns_engine::{Client, Question, Tailored, Verdict};
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::Shell;
+
+    /// Tells which thread frees it.
+    struct Probe(Sender<ThreadId>);
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+
+    impl Tailor for Probe {
+        fn tailor(&self, _: &Question<'_>, _: &Client, _: &mut Tailored) -> Verdict {
+            Verdict::Zone
+        }
+    }
+
+    #[test]
+    fn an_old_snapshot_is_freed_by_the_thread_that_asks_for_it_and_by_no_worker() {
+        let shell = Shell::new(Settings::default(), &Registry::new()).unwrap();
+        let door = shell.door();
+        let (sender, freed) = channel();
+        door.serve(Zones::new(), Arc::new(Probe(sender)));
+        let mut worker = door.worker();
+        worker.begin_batch();
+        door.serve(Zones::new(), Arc::new(ZonesOnly));
+        door.free_retired();
+        assert!(freed.try_recv().is_err(), "a worker may answer from it");
+        let moved_on = thread::spawn(move || worker.begin_batch());
+        moved_on.join().unwrap();
+        assert!(freed.try_recv().is_err(), "the worker has not freed it");
+        door.free_retired();
+        assert_eq!(freed.try_recv(), Ok(thread::current().id()));
+    }
 }

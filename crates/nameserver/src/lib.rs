@@ -23,6 +23,7 @@ pub mod exposition;
 mod included;
 mod ready;
 pub mod reloads;
+mod retired;
 pub mod running;
 pub mod settings;
 mod traffic;

@@ -153,6 +153,8 @@ impl Shell {
             door.poll(&reloads);
             server.poll("following secrets and keys", move || door.poll(&reloads));
         }
+        let door = self.door.clone();
+        server.poll("freeing old snapshots", move || door.free_retired());
         self.transfers.run(self.waiting, &mut server);
         let (workers, trusted) = (self.settings.worker_count(), self.settings.proxy.trusted());
         let listeners = self.traffic.listeners();
