@@ -75,9 +75,14 @@ const IMPURE_CRATES: &[&str] = &[
     "tracing-subscriber",
 ];
 
-/// The only modules with `unsafe`: batched socket I/O; of the bench, that as well, io_uring, and the counting allocator.
+/// The only modules with `unsafe`: batched socket I/O, AF_XDP; of the bench, batches as well, io_uring, and the counting
+/// allocator.
 const UNSAFE_MODULES: &[&str] = &[
     "crates/dns-transport/src/batch.rs",
+    "crates/dns-transport/src/xdp/bpf.rs",
+    "crates/dns-transport/src/xdp/interface.rs",
+    "crates/dns-transport/src/xdp/memory.rs",
+    "crates/dns-transport/src/xdp/socket.rs",
     "dev/bench/src/allocations.rs",
     "dev/bench/src/mmsg.rs",
     "dev/bench/src/past/batch.rs",

@@ -1,7 +1,7 @@
 //! Counters that only one worker writes, summed by whoever reads them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// A number in a cache line of its worker.
 #[derive(Debug, Default)]
@@ -35,6 +35,7 @@ pub(crate) struct UdpCounters {
     pub(crate) refused_source: Counter,
     pub(crate) unproxied: Counter,
     pub(crate) oversized: Counter,
+    pub(crate) malformed: Counter,
     pub(crate) send_failed: Counter,
     pub(crate) receive_failed: Counter,
     pub(crate) panics: Counter,
@@ -57,6 +58,8 @@ pub struct UdpTotals {
     pub unproxied: u64,
     /// Datagrams larger than any query.
     pub oversized: u64,
+    /// Frames whose lengths or checksums are wrong; of sockets the kernel drops them before.
+    pub malformed: u64,
     /// Answers the kernel did not take.
     pub send_failed: u64,
     /// Failed receive calls.
@@ -67,11 +70,12 @@ pub struct UdpTotals {
 
 impl UdpTotals {
     /// What was lost or refused, by cause, as a metric shows it.
-    pub fn causes(&self) -> [(&'static str, u64); 6] {
+    pub fn causes(&self) -> [(&'static str, u64); 7] {
         [
             ("refused_source", self.refused_source),
             ("unproxied", self.unproxied),
             ("oversized", self.oversized),
+            ("malformed", self.malformed),
             ("send_failed", self.send_failed),
             ("receive_failed", self.receive_failed),
             ("panics", self.panics),
@@ -96,10 +100,22 @@ impl UdpReader {
             refused_source: sum(|one| &one.refused_source),
             unproxied: sum(|one| &one.unproxied),
             oversized: sum(|one| &one.oversized),
+            malformed: sum(|one| &one.malformed),
             send_failed: sum(|one| &one.send_failed),
             receive_failed: sum(|one| &one.receive_failed),
             panics: sum(|one| &one.panics),
         }
+    }
+}
+
+/// How many receive queues of an interface are served past the sockets, for a metrics collector.
+#[derive(Debug, Clone, Default)]
+pub struct Serving(pub(crate) Arc<AtomicUsize>);
+
+impl Serving {
+    /// Queues whose worker runs: none after the stop, or when the interface is gone.
+    pub fn queues(&self) -> usize {
+        self.0.load(Relaxed)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! udp: thread per worker, own SO_REUSEPORT socket:  recvmmsg → answer … answer → sendmmsg
+//! xdp: thread per receive queue, below the sockets:  rings → answer … answer → rings   (feature `xdp`)
 //! tcp: task per connection:                         read → answer … answer → one write
 //! ```
 //!
@@ -14,6 +15,7 @@ pub mod ask;
 mod batch;
 mod certificate;
 pub mod counters;
+mod datagram;
 mod exchange;
 mod expiry;
 mod framed;
@@ -27,6 +29,8 @@ pub mod tcp;
 pub mod tls;
 pub mod transfer;
 pub mod udp;
+#[cfg(feature = "xdp")]
+pub mod xdp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

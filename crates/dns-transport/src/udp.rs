@@ -16,8 +16,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::batch::{self, Batch};
 use crate::counters::{UdpCounters, UdpReader};
-use crate::proxy::{self, Trusted};
-use crate::{Answerer, Arrival, Reply, Transport, Worker};
+use crate::datagram::Seen;
+use crate::proxy::Trusted;
+use crate::{Answerer, Reply, Worker};
 
 /// Receive buffer asked for: the default of about 200 KiB holds 190 queries, 10 ms at 20,000 a second.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -210,30 +211,13 @@ impl<W: Worker> Run<W> {
             let local = slot
                 .local
                 .map_or(self.local, |ip| SocketAddr::new(ip, self.local.port()));
-            if is_no_client(peer, local) {
-                seen.refused += 1;
-                continue;
-            }
             if slot.cut {
                 seen.oversized += 1;
                 continue;
             }
-            let mut from = Arrival {
-                source: peer,
-                local,
-                transport: Transport::Udp,
+            let Some((query, from)) = seen.admit(slot.query, (peer, local), &self.trusted) else {
+                continue;
             };
-            let mut query = slot.query;
-            if self.trusted.contains(peer.ip()) {
-                let Ok(header) = proxy::parse(query) else {
-                    seen.unproxied += 1;
-                    continue;
-                };
-                query = &query[header.length..];
-                if let Some(route) = header.route {
-                    (from.source, from.local) = (route.source, route.destination);
-                }
-            }
             match self.worker.answer(query, &from, slot.answer) {
                 Reply::Send(length) => batch.queue(index, length),
                 Reply::Silent | Reply::Stream(_) => seen.silent += 1,
@@ -243,57 +227,7 @@ impl<W: Worker> Run<W> {
             return true;
         }
         let (queued, failed) = (batch.queued(), batch.send(socket));
-        let counters = self.counters();
-        counters.batches.add(1);
-        counters.received.add(seen.received);
-        counters.refused_source.add(seen.refused);
-        counters.oversized.add(seen.oversized);
-        counters.unproxied.add(seen.unproxied);
-        counters.silent.add(seen.silent);
-        counters.answered.add(queued - failed);
-        counters.send_failed.add(failed);
+        seen.count(self.counters(), queued, failed);
         false
-    }
-}
-
-/// What one batch held.
-#[derive(Default)]
-struct Seen {
-    received: usize,
-    refused: usize,
-    oversized: usize,
-    unproxied: usize,
-    silent: usize,
-}
-
-/// Sources that a forged query would set talking with us for ever: ourselves, and services that answer anything (echo,
-/// daytime, quote, chargen, time). Port 0 cannot be answered. Other low ports stay: resolvers use 53, and address
-/// translators may use any.
-fn is_no_client(peer: SocketAddr, local: SocketAddr) -> bool {
-    peer == local || matches!(peer.port(), 0 | 7 | 13 | 17 | 19 | 37)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn services_and_ourselves_are_no_clients() {
-        let local = "192.0.2.1:53".parse().unwrap();
-        for (peer, expected) in [
-            ("192.0.2.1:53", true),
-            ("192.0.2.2:53", false),
-            ("192.0.2.1:54", false),
-            ("198.51.100.1:7", true),
-            ("198.51.100.1:0", true),
-            ("[2001:db8::1]:19", true),
-            ("[2001:db8::1]:1024", false),
-        ] {
-            assert_eq!(
-                is_no_client(peer.parse().unwrap(), local),
-                expected,
-                "{peer}"
-            );
-        }
     }
 }
