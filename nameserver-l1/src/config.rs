@@ -11,7 +11,7 @@ use nameserver::{
     Settings,
     dnssec::Dnssec,
     dnstap::Dnstap,
-    settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload},
+    settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload, Xdp},
     transfer::Transfer,
 };
 use serde::Deserialize;
@@ -30,6 +30,8 @@ pub struct Config {
     pub workers: usize,
     /// Largest UDP answer in octets.
     pub udp_payload: UdpPayload,
+    /// Interfaces whose UDP queries are taken below the sockets.
+    pub xdp: Xdp,
     /// Caps and deadlines of connections.
     pub tcp: Tcp,
     /// TLS, HTTPS and QUIC, and the certificate for them.
@@ -76,6 +78,7 @@ impl Default for Config {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9301)),
             workers: 0,
             udp_payload: UdpPayload::default(),
+            xdp: Xdp::default(),
             tcp: Tcp::default(),
             tls: Tls::default(),
             proxy: Proxy::default(),
@@ -115,6 +118,7 @@ impl Config {
             admin: self.admin,
             workers: self.workers,
             udp_payload: self.udp_payload,
+            xdp: self.xdp.clone(),
             tcp: self.tcp,
             tls: self.tls.clone(),
             proxy: self.proxy.clone(),

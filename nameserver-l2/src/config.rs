@@ -9,7 +9,7 @@ use std::time::Duration;
 use nameserver::Settings;
 use nameserver::dnssec::Dnssec;
 use nameserver::dnstap::Dnstap;
-use nameserver::settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload};
+use nameserver::settings::{self, Cookies, Identity, Proxy, RateLimit, Tcp, Tls, UdpPayload, Xdp};
 use nameserver::transfer::Transfer;
 use serde::Deserialize;
 use service::config::ConfigError;
@@ -30,6 +30,8 @@ pub struct Config {
     pub workers: usize,
     /// Largest UDP answer in octets.
     pub udp_payload: UdpPayload,
+    /// Interfaces whose UDP queries are taken below the sockets.
+    pub xdp: Xdp,
     /// Caps and deadlines of connections.
     pub tcp: Tcp,
     /// TLS, HTTPS and QUIC, and the certificate for them.
@@ -98,6 +100,7 @@ impl Default for Config {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9302)),
             workers: 0,
             udp_payload: UdpPayload::default(),
+            xdp: Xdp::default(),
             tcp: Tcp::default(),
             tls: Tls::default(),
             proxy: Proxy::default(),
@@ -182,6 +185,7 @@ impl Config {
             admin: self.admin,
             workers: self.workers,
             udp_payload: self.udp_payload,
+            xdp: self.xdp.clone(),
             tcp: self.tcp,
             tls: self.tls.clone(),
             proxy: self.proxy.clone(),

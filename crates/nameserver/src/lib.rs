@@ -28,6 +28,7 @@ pub mod running;
 pub mod settings;
 mod traffic;
 pub mod transfer;
+mod xdp;
 pub mod zone_files;
 
 pub use counts::Counts;

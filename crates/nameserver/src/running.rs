@@ -18,7 +18,7 @@ use crate::dnssec::{self, SignedZones};
 use crate::encrypted::{self, Encrypted};
 use crate::ready::Ready;
 use crate::transfer::{Inbox, Transfers, Waiting};
-use crate::{Door, InForce, Reloads, Settings, Traffic, dnstap, unix_seconds};
+use crate::{Door, InForce, Reloads, Settings, Traffic, dnstap, unix_seconds, xdp};
 
 /// A server that does not listen yet: snapshots can be put behind its door before the first query comes.
 pub struct Shell {
@@ -42,6 +42,7 @@ pub struct Starting {
     dns: Vec<SocketAddr>,
     encrypted: Encrypted,
     udp: Vec<udp::UdpHandle>,
+    xdp: Vec<xdp::Interface>,
     tasks: JoinSet<anyhow::Result<()>>,
     /// From outside.
     asked: Shutdown,
@@ -137,6 +138,7 @@ impl Shell {
             dns: Vec::new(),
             encrypted: Encrypted::default(),
             udp: Vec::new(),
+            xdp: Vec::new(),
             tasks: JoinSet::new(),
             asked: shutdown,
             end,
@@ -178,6 +180,10 @@ impl Shell {
                 let until = async move { ending.wait().await };
                 Ok(tcp::serve(listener, tcp, until).await?)
             });
+        }
+        server.xdp = xdp::start(&self.settings.xdp, &server.dns, &trusted, &self.door);
+        for interface in &server.xdp {
+            listeners.xdp(interface);
         }
         if let Some(mut keeper) = self.certificate {
             let (tls, certificate) = (&self.settings.tls, keeper.certificate());
@@ -278,6 +284,7 @@ impl Running {
     pub async fn wait(self) -> anyhow::Result<()> {
         let Starting {
             udp,
+            mut xdp,
             mut tasks,
             asked,
             end,
@@ -288,11 +295,17 @@ impl Running {
             Some(ended) = tasks.join_next() => ended.context("a task of the server").flatten(),
         };
         end.fire();
+        // First, as what arrives from now on comes to the sockets.
+        xdp.iter_mut().for_each(xdp::Interface::shutdown);
         udp.iter().for_each(udp::UdpHandle::shutdown);
         while let Some(ended) = tasks.join_next().await {
             outcome = outcome.and(ended.context("a task of the server").flatten());
         }
-        spawn_blocking(move || udp.into_iter().for_each(udp::UdpHandle::stop))
+        let workers = move || {
+            xdp.into_iter().for_each(xdp::Interface::stop);
+            udp.into_iter().for_each(udp::UdpHandle::stop);
+        };
+        spawn_blocking(workers)
             .await
             .context("the UDP workers could not be joined")?;
         outcome

@@ -8,6 +8,7 @@ mod rate_limit;
 mod reading;
 mod tcp;
 mod tls;
+mod xdp;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub use rate_limit::{Exempt, RateLimit};
 pub use reading::{one_or_more, uncommented};
 pub use tcp::Tcp;
 pub use tls::{PemPair, Tls};
+pub use xdp::{Xdp, XdpMode};
 
 /// The common part of a configuration. Each program has these keys and tables at the top of its file.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Settings {
     pub workers: usize,
     /// `udp_payload`.
     pub udp_payload: UdpPayload,
+    /// `[xdp]`.
+    pub xdp: Xdp,
     /// `[tcp]`.
     pub tcp: Tcp,
     /// `[tls]`.
@@ -68,6 +72,7 @@ impl Default for Settings {
             admin: LOOPBACK,
             workers: 0,
             udp_payload: UdpPayload::default(),
+            xdp: Xdp::default(),
             tcp: Tcp::default(),
             tls: Tls::default(),
             proxy: Proxy::default(),
@@ -101,6 +106,7 @@ impl Settings {
             Diagnostic::warning(file.display().to_string(), shortage)
                 .with_hint("LimitNOFILE= of the unit, or `ulimit -n`")
         }));
+        self.xdp.check(file, report);
         self.tls.check(file, report);
         if let Some(pair) = &self.tls.pair {
             crate::certificate::check(pair, unix_seconds(), report);
@@ -155,6 +161,7 @@ mod tests {
         #[serde(deserialize_with = "one_or_more")]
         zones: Vec<PathBuf>,
         udp_payload: UdpPayload,
+        xdp: Xdp,
         tcp: Tcp,
         tls: Tls,
         proxy: Proxy,
@@ -179,6 +186,8 @@ mod tests {
     fn a_value_that_makes_no_sense_is_refused_where_it_stands() {
         check("udp_payload = 511", "1:15: error: 511 octets");
         check("udp_payload = 4097", "1:15: error: 4097 octets");
+        check("[xdp]\nqueues = 0", "2:10: error: invalid value");
+        check("[xdp]\nmode = \"fast\"", "2:8: error: unknown variant");
         check("[tcp]\nconnections = 0", "2:15: error: invalid value");
         check("[tcp]\nidle_ms = 0", "2:11: error: invalid value");
         check(
@@ -235,6 +244,26 @@ mod tests {
         check("[tls]\nlisten = []", "2:1: error: unknown field `listen`");
         let tls = service::config::parse::<Tables>("x.toml", "[tls]").unwrap();
         assert_eq!(tls.tls.pair, None);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_told_of_and_no_error() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let text = "listen = [\"127.0.0.1:53\"]\n[xdp]\ninterfaces = [\"nowhere0\"]\n";
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        let settings = Settings {
+            xdp: Xdp {
+                interfaces: vec!["nowhere0".to_owned()],
+                ..Xdp::default()
+            },
+            ..Settings::default()
+        };
+        let mut report = Report::default();
+        settings.check(file.path(), &mut report);
+        assert_eq!((report.errors(), report.findings.len()), (0, 1), "{report}");
+        let told = report.findings[0].to_string();
+        let expected = ":3:15: warning: no XDP on nowhere0: ";
+        assert!(told.contains(expected), "{told}");
     }
 
     #[test]

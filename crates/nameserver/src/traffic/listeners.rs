@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dns_transport::Transport;
-use dns_transport::counters::{StreamCounters, StreamTotals, UdpReader, UdpTotals};
+use dns_transport::counters::{Serving, StreamCounters, StreamTotals, UdpReader, UdpTotals};
 use prometheus::proto::MetricFamily;
 
 use super::labels::TRANSPORTS;
 use crate::exposition::{counters, gauge, gauges, sample};
+use crate::xdp::Interface;
 
 /// Readers of all listeners' counters.
 #[derive(Debug, Default)]
@@ -18,6 +19,16 @@ pub(crate) struct Listeners(Mutex<Followed>);
 struct Followed {
     udp: Vec<UdpReader>,
     streams: Vec<(Transport, StreamCounters)>,
+    xdp: Vec<Xdp>,
+}
+
+/// An interface that is, or was to be, served below the sockets.
+#[derive(Debug)]
+struct Xdp {
+    interface: String,
+    mode: &'static str,
+    serving: Serving,
+    counters: Option<UdpReader>,
 }
 
 impl Listeners {
@@ -29,6 +40,16 @@ impl Listeners {
     /// Shows a listener for connections.
     pub(crate) fn stream(&self, transport: Transport, counters: StreamCounters) {
         self.lock().streams.push((transport, counters));
+    }
+
+    /// Shows an interface of `[xdp]`.
+    pub(crate) fn xdp(&self, interface: &Interface) {
+        self.lock().xdp.push(Xdp {
+            interface: interface.name.clone(),
+            mode: interface.mode,
+            serving: interface.serving.clone(),
+            counters: interface.counters.clone(),
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, Followed> {
@@ -44,7 +65,8 @@ impl Listeners {
             .collect();
         let mut causes = BTreeMap::new();
         // Every cause is shown from the start, so that its first increase is seen as one.
-        let udp = followed.udp.iter().map(UdpReader::totals);
+        let below = followed.xdp.iter().filter_map(|xdp| xdp.counters.as_ref());
+        let udp = followed.udp.iter().chain(below).map(UdpReader::totals);
         let udp = udp.chain([UdpTotals::default()]);
         let udp = udp.flat_map(|totals| totals.causes().map(|(cause, sum)| ("udp", cause, sum)));
         let stream = streams.iter().flat_map(|(transport, totals)| {
@@ -80,6 +102,23 @@ impl Listeners {
                 "Connections that are open.",
                 open.into_iter().map(|(transport, sum): (_, u64)| {
                     gauge(&[("transport", transport)], sum as f64)
+                }),
+            ),
+            gauges(
+                "signpost_dns_xdp_queues",
+                "Receive queues whose UDP queries do not come to the sockets; 0 if the interface was to have some.",
+                followed.xdp.iter().map(|xdp| {
+                    let labels = [("interface", xdp.interface.as_str()), ("mode", xdp.mode)];
+                    gauge(&labels, xdp.serving.queues() as f64)
+                }),
+            ),
+            counters(
+                "signpost_dns_xdp_datagrams_total",
+                "UDP datagrams that came by them.",
+                followed.xdp.iter().map(|xdp| {
+                    let totals = xdp.counters.as_ref().map(UdpReader::totals);
+                    let labels = [("interface", xdp.interface.as_str())];
+                    sample(&labels, totals.map_or(0, |totals| totals.received))
                 }),
             ),
         ]

@@ -47,6 +47,34 @@ async fn a_swapped_snapshot_answers_on_every_address_over_udp_and_tcp() {
     running.wait().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_that_cannot_be_served_below_the_sockets_leaves_them_serving() {
+    let (trigger, shutdown) = shutdown::channel();
+    let settings = Settings {
+        xdp: nameserver::settings::Xdp {
+            interfaces: vec!["nowhere0".to_owned()],
+            ..Default::default()
+        },
+        ..two_addresses()
+    };
+    let (server, door, registry) = start(settings, shutdown);
+    let running = open(server);
+    door.serve(zones("192.0.2.2"), Arc::new(ZonesOnly));
+    for server in running.dns.clone() {
+        assert_eq!(blocking(move || over_udp(server)).await, "192.0.2.2");
+        assert_eq!(blocking(move || over_tcp(server)).await, "192.0.2.2");
+    }
+    let text = metrics(&registry);
+    for line in [
+        "signpost_dns_xdp_queues{interface=\"nowhere0\",mode=\"none\"} 0\n",
+        "signpost_dns_xdp_datagrams_total{interface=\"nowhere0\"} 0\n",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    trigger.fire();
+    running.wait().await.unwrap();
+}
+
 /// Waits for a server one of whose parts is gone: it ends with an error that names the part, and lets go of its addresses,
 /// although nobody asked it to end.
 async fn check_ends(server: Starting, trigger: &Trigger, expected: &str) {
