@@ -7,6 +7,7 @@ pub mod clients;
 pub mod daemon;
 pub mod dig;
 pub mod example;
+pub mod namespaces;
 pub mod port;
 pub mod random;
 pub mod tools;

@@ -73,8 +73,8 @@ pub(crate) struct Sample {
     pub(crate) user_us: f64,
     /// CPU time of the server in seconds.
     pub(crate) cpu_seconds: f64,
-    /// What it did besides, if anything is counted.
-    pub(crate) signatures: f64,
+    /// What was counted besides, if anything.
+    pub(crate) counted: f64,
     pub(crate) tally: Tally,
     /// It could not be measured at all.
     pub(crate) failed: Option<String>,
@@ -116,7 +116,7 @@ pub(crate) fn measure(
             cpu_us: used.run.as_secs_f64() * 1e6 / answers,
             user_us: used.user_run().as_secs_f64() * 1e6 / answers,
             cpu_seconds: used.run.as_secs_f64(),
-            signatures: counted() - count,
+            counted: counted() - count,
             tally,
             failed: None,
         })

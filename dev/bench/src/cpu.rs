@@ -60,6 +60,24 @@ pub(crate) fn thread_time() -> Duration {
     run_time("/proc/thread-self/schedstat".as_ref())
 }
 
+/// How long a core has not been idle, whoever it worked for, since the machine's start: in ticks of ten milliseconds, all
+/// kinds of proc_stat(5) but idleness and waiting for disks.
+pub(crate) fn core_busy(core: usize) -> Duration {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{core}");
+    let mut lines = text.lines().map(str::split_whitespace);
+    let line = lines.find_map(|mut line| (line.next() == Some(&name)).then_some(line));
+    let ticks = line
+        .into_iter()
+        .flatten()
+        .map(|word| word.parse::<u64>().unwrap_or(0));
+    let busy = ticks
+        .take(8)
+        .enumerate()
+        .filter(|(kind, _)| !matches!(kind, 3 | 4));
+    Duration::from_millis(10 * busy.map(|(_, ticks)| ticks).sum::<u64>())
+}
+
 /// Octets of memory of a process and everything it has started; shared pages count in parts (PSS).
 pub(crate) fn memory(process: u32) -> u64 {
     let of_one = |process: u32| {

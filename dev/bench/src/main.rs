@@ -35,6 +35,7 @@ mod site;
 mod stage;
 mod works;
 mod world;
+mod xdp;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ struct Arguments {
 enum Command {
     /// CPU time a query, of our servers and others.
     Dns(dns::Options),
+    /// CPU time a query below the sockets (AF_XDP), between two network namespaces.
+    Xdp(xdp::Options),
     /// Instructions a query of our engine, compared with the accepted figures.
     Instructions(instructions::Options),
     /// What a query costs, what a server holds and how long it starts, by size; with plots.
@@ -102,6 +105,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Dns(options) => dns::run(&options),
+        Command::Xdp(options) => xdp::run(&options),
         Command::Instructions(options) => instructions::run(&options),
         Command::Replay { kind, rounds } => instructions::replay(&kind, rounds).map(|asked| {
             println!("{asked}");

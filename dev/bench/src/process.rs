@@ -85,7 +85,7 @@ pub(crate) fn ask(
     message: &[u8],
     time: Duration,
 ) -> io::Result<Option<Vec<u8>>> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(time))?;
     let mut answer = vec![0; 4096];

@@ -133,7 +133,7 @@ impl Contender {
     }
 
     fn signatures_per_second(&self) -> f64 {
-        self.median(|sample| sample.signatures / sample.cpu_seconds.max(1e-9))
+        self.median(|sample| sample.counted / sample.cpu_seconds.max(1e-9))
     }
 }
 

@@ -225,16 +225,13 @@ impl Site {
         Ok((table, client))
     }
 
-    /// Starts a server; `programs` is the folder of the real ones, without it this program serves by itself.
-    pub(crate) fn start(
+    /// A server's command over a configuration of the site.
+    pub(crate) fn command(
         &self,
         level: Level,
         programs: Option<&Path>,
-        more: &str,
-    ) -> anyhow::Result<Ours> {
-        let (dns, admin) = (port::free()?, port::free()?);
-        let file = format!("{}-{}.toml", level.program(), dns.port());
-        self.configure(level, &file, dns, admin, more)?;
+        file: &str,
+    ) -> anyhow::Result<Command> {
         let mut command = match programs {
             Some(folder) => {
                 let mut command = Command::new(folder.join(level.program()));
@@ -247,7 +244,21 @@ impl Site {
                 command
             }
         };
-        command.arg("--config").arg(self.path(&file));
+        command.arg("--config").arg(self.path(file));
+        Ok(command)
+    }
+
+    /// Starts a server; `programs` is the folder of the real ones, without it this program serves by itself.
+    pub(crate) fn start(
+        &self,
+        level: Level,
+        programs: Option<&Path>,
+        more: &str,
+    ) -> anyhow::Result<Ours> {
+        let (dns, admin) = (port::free()?, port::free()?);
+        let file = format!("{}-{}.toml", level.program(), dns.port());
+        self.configure(level, &file, dns, admin, more)?;
+        let mut command = self.command(level, programs, &file)?;
         let server = Server::start(&mut command, dns, &self.folder)?;
         Ok(Ours { server, admin })
     }

@@ -52,7 +52,28 @@ fn test() -> anyhow::Result<()> {
     peers::unpack_missing(peers::DAEMONS)?;
     lint()?;
     // With the tools installed, a test that cannot find its tool has failed, not skipped.
-    run(cargo(&["test", "--workspace", "--no-fail-fast"]).env("SIGNPOST_REQUIRE_TOOLS", "1"))
+    run(cargo(&["test", "--workspace", "--no-fail-fast"]).env("SIGNPOST_REQUIRE_TOOLS", "1"))?;
+    run(cargo(&below_sockets(&["test", "--no-fail-fast"])).env("SIGNPOST_REQUIRE_TOOLS", "1"))
+}
+
+/// A command for what is different with the feature `xdp`, which is off by default.
+fn below_sockets<'a>(command: &[&'a str]) -> Vec<&'a str> {
+    let packages = [
+        "dns-transport",
+        "nameserver",
+        "nameserver-l1",
+        "nameserver-l2",
+    ];
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
+    let features = ["--features", "xdp"];
+    let tests = ["--lib", "--bins", "--test", "xdp"];
+    command
+        .iter()
+        .copied()
+        .chain(packages)
+        .chain(features)
+        .chain(tests)
+        .collect()
 }
 
 fn conformance() -> anyhow::Result<()> {
@@ -85,14 +106,23 @@ fn nightly() -> anyhow::Result<()> {
 fn bench(arguments: &[&str]) -> anyhow::Result<()> {
     peers::unpack_missing(peers::MEASURED)?;
     let packages = ["bench", "nameserver-l1", "nameserver-l2"];
-    let mut build = cargo(&["build", "--release"]);
+    let mut build = cargo(&["build", "--release", "--features", "xdp"]);
     for package in packages {
         build.args(["--package", package]);
     }
     run(&mut build)?;
     run(&mut cargo(
         &[
-            &["run", "--quiet", "--release", "--package", "bench", "--"],
+            &[
+                "run",
+                "--quiet",
+                "--release",
+                "--package",
+                "bench",
+                "--features",
+                "xdp",
+                "--",
+            ],
             arguments,
         ]
         .concat(),
@@ -109,6 +139,10 @@ fn lint() -> anyhow::Result<()> {
         "-D",
         "warnings",
     ]))?;
+    let strict = ["--", "-D", "warnings"];
+    run(&mut cargo(
+        &[&below_sockets(&["clippy"])[..], &strict].concat(),
+    ))?;
     doc()
 }
 

@@ -59,7 +59,7 @@ impl<'q> Udp<'q> {
     ) -> io::Result<Self> {
         let now = Instant::now();
         let client = |_| {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             socket.connect(server)?;
             Ok(Client {
                 socket,

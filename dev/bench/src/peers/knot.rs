@@ -55,6 +55,7 @@ pub(super) fn prepare(setup: &Setup, command: &mut Command) -> io::Result<()> {
         )
         .expect("a string takes all");
     }
+    text += &setup.more;
     let file = folder.join("knot.conf");
     fs::write(&file, text)?;
     command.arg("-c").arg(file);

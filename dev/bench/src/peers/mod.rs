@@ -48,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) zones: Vec<ZoneFile>,
     /// Answer by client in the zone of [`geo`] as well, if it can.
     pub(crate) by_client: bool,
+    /// Further sections for Knot's configuration.
+    pub(crate) more: String,
 }
 
 impl Peer {
@@ -98,27 +100,36 @@ impl Peer {
         zones: Vec<ZoneFile>,
         by_client: bool,
     ) -> anyhow::Result<Option<Server>> {
-        let (program, package) = self.program();
-        let Some(tool) = daemon::find(program, package) else {
-            return Ok(None);
-        };
         let dns = port::free()?;
         let setup = Setup {
             folder: folder.join(format!("{}-{}", self.name(), dns.port())),
             dns,
             zones,
             by_client,
+            more: String::new(),
+        };
+        let Some(mut command) = self.prepare(&setup)? else {
+            return Ok(None);
+        };
+        Server::start(&mut command, dns, &setup.folder).map(Some)
+    }
+
+    /// Writes its configuration, and gives the command that runs it; `None` where it is not installed.
+    pub(crate) fn prepare(self, setup: &Setup) -> anyhow::Result<Option<Command>> {
+        let (program, package) = self.program();
+        let Some(tool) = daemon::find(program, package) else {
+            return Ok(None);
         };
         fs::create_dir_all(&setup.folder)?;
         let mut command: Command = tool.command();
         match self {
-            Peer::Gdnsd => gdnsd::prepare(&setup, &mut command)?,
-            Peer::Knot => knot::prepare(&setup, &mut command)?,
-            Peer::Nsd => nsd::prepare(&setup, &mut command)?,
-            Peer::Bind => bind::prepare(&setup, &mut command)?,
-            Peer::Pdns => pdns::prepare(&setup, &mut command)?,
+            Peer::Gdnsd => gdnsd::prepare(setup, &mut command)?,
+            Peer::Knot => knot::prepare(setup, &mut command)?,
+            Peer::Nsd => nsd::prepare(setup, &mut command)?,
+            Peer::Bind => bind::prepare(setup, &mut command)?,
+            Peer::Pdns => pdns::prepare(setup, &mut command)?,
         }
-        Server::start(&mut command, dns, &setup.folder).map(Some)
+        Ok(Some(command))
     }
 
     /// What it calls itself, for the table; empty where it does not say.
