@@ -74,6 +74,17 @@ impl Wire {
         Ok(wire)
     }
 
+    /// Takes a program off the server's interface that somebody has left there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn clear_link(&self) -> io::Result<()> {
+        ip(&format!(
+            "-n {} link set {INTERFACE} xdp off",
+            self.server.0
+        ))
+    }
+
     /// What `ip link` shows of the server's interface: `xdp` or `xdpgeneric` if it has a program.
     pub fn link(&self) -> String {
         let shown = self

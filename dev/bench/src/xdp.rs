@@ -169,6 +169,8 @@ impl Place {
         let Some(command) = command else {
             return Ok(None);
         };
+        // Knot 3.2 leaves its program behind.
+        self.wire.clear_link()?;
         let mut command = self.wire.server.wrap(&command);
         Server::start(&mut command, self.dns, &self.site.path(variant.name())).map(Some)
     }
