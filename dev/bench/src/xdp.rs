@@ -16,6 +16,7 @@ use signpost_tests::namespaces::{INTERFACE, SERVER_V4, Wire};
 use crate::contest::{Contender, Sample, Transport, measure, median};
 use crate::cpu;
 use crate::dns::programs;
+use crate::load::udp::Window;
 use crate::peers::{Peer, Setup, ZoneFile};
 use crate::pin;
 use crate::process::{Server, ask};
@@ -101,7 +102,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let (mut samples, mut answers) = (BTreeMap::<_, Vec<Sample>>::new(), BTreeMap::new());
     for round in 1..=options.runs.max(1) {
         for variant in VARIANTS {
-            let size = answers.values().next().map_or(0, answer_size);
+            let size = answers
+                .values()
+                .next()
+                .map_or(0, |answers: &Vec<Vec<u8>>| answer_size(answers));
             let Some(mut server) = place.start(variant, size)? else {
                 eprintln!("bench: {} is not installed: left out", variant.name());
                 continue;
@@ -121,7 +125,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
             answers.entry(variant).or_insert(place.ask_some()?);
             let contender = Contender::new(variant.name(), place.dns, server.process(), &questions);
             let busy = || cpu::core_busy(pin::SERVER).as_secs_f64();
-            let sample = measure(&contender, &Transport::Udp, time, &busy);
+            let sample = measure(&contender, &Transport::Udp(Window::USUAL), time, &busy);
             eprintln!(
                 "bench: round {round} {}: {:.3} us",
                 variant.name(),
@@ -141,7 +145,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
 }
 
 /// Octets of the first one.
-fn answer_size(answers: &Vec<Vec<u8>>) -> usize {
+fn answer_size(answers: &[Vec<u8>]) -> usize {
     answers.first().map_or(0, Vec::len)
 }
 
