@@ -75,12 +75,11 @@ impl Peer {
         }
     }
 
-    /// The signal at which it looks for new zone files, if there is one that does nothing else to a large zone.
+    /// The signal at which it looks for new zone files, if there is one.
     pub(crate) fn rereads_at(self) -> Option<Signal> {
         match self {
-            Peer::Gdnsd => Some(Signal::USR1),
             Peer::Knot | Peer::Nsd | Peer::Bind => Some(Signal::HUP),
-            Peer::Pdns => None,
+            Peer::Gdnsd | Peer::Pdns => None,
         }
     }
 
