@@ -50,6 +50,22 @@ fn figures(arguments: &[&str]) -> Value {
     serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {text}\n{errors}"))
 }
 
+/// The counts hold for one kind of processor.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn no_query_takes_more_instructions_than_accepted() {
+    if signpost_tests::daemon::find("valgrind", "valgrind").is_none() {
+        return;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .arg("instructions")
+        .output()
+        .expect("the bench starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+}
+
 #[test]
 fn a_quick_run_tries_every_way_past_the_socket() {
     let figures = figures(&["past", "--quick", "--json"]);

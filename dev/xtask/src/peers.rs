@@ -19,6 +19,7 @@ pub(crate) const DAEMONS: &[Package] = &[
     ("bind9", "usr/sbin/named"),
     ("unbound", "usr/sbin/unbound"),
     ("pdns-recursor", "usr/sbin/pdns_recursor"),
+    ("valgrind", "usr/bin/valgrind"),
 ];
 
 /// For the bench: the name servers it measures, their modules, and what counts instructions.
