@@ -41,9 +41,9 @@ impl Has {
 /// The records of a zone, known by their place in a list that someone else keeps.
 #[derive(Debug)]
 pub(crate) struct Gathered {
-    /// Every owner, and every name between one and the zone's own.
+    /// Every owner, and then every name between one and the zone's own that has no records itself.
     pub(crate) names: Arc<Names>,
-    /// For each name the end of its records in `order`, and what it has.
+    /// For each owner the end of its records in `order`, and what it has.
     ends: Vec<(u32, Has)>,
     order: Vec<u32>,
     /// Places of records that are not in the zone.
@@ -75,7 +75,7 @@ impl Gathered {
                     lowered.extend_from_slice(owner);
                     lowered.make_ascii_lowercase();
                     match name::is_within(&lowered, origin) {
-                        true => Some(number_of(&lowered, origin, &mut names)?),
+                        true => Some(names.insert(&lowered)?.0),
                         false => None,
                     }
                 }
@@ -93,6 +93,9 @@ impl Gathered {
                 *count += 1;
                 *has = has.and(Has::of(rtype));
             }
+        }
+        for owner in 0..ends.len() as u32 {
+            insert_between(owner, origin, &mut names)?;
         }
         let apex = names
             .find_plain(origin)
@@ -112,7 +115,7 @@ impl Gathered {
         })
     }
 
-    /// The numbers of all names.
+    /// The numbers of all owners; those of names without records come after them.
     pub(crate) fn numbers(&self) -> std::ops::Range<u32> {
         0..self.ends.len() as u32
     }
@@ -154,15 +157,16 @@ impl Gathered {
 /// The number of records outside the zone.
 const OUTSIDE: u32 = u32::MAX;
 
-/// The number of an owner; every name between it and the zone's own gets one as well.
-fn number_of(owner: &[u8], origin: &[u8], names: &mut Names) -> Option<u32> {
-    let (number, mut new) = names.insert(owner)?;
-    let mut offset = 0;
-    while new && owner.len() - offset > origin.len() {
-        offset += 1 + usize::from(*owner.get(offset)?);
-        (_, new) = names.insert_suffix(number, offset)?;
+/// Numbers every name between an owner and the zone's own. Where one is known already, so are those above it, or they
+/// come with that owner.
+fn insert_between(owner: u32, origin: &[u8], names: &mut Names) -> Option<()> {
+    let length = names.name(owner).len();
+    let (mut offset, mut new) = (0, true);
+    while new && length - offset > origin.len() {
+        offset += 1 + usize::from(*names.name(owner).get(offset)?);
+        (_, new) = names.insert_suffix(owner, offset)?;
     }
-    Some(number)
+    Some(())
 }
 
 /// Sorts places by number and type: the count of each number says where its places go. Makes ends of the counts.
@@ -215,7 +219,7 @@ mod tests {
         assert_eq!(at(b"\x01b\x01t\0"), [0; 0]);
         assert_eq!(at(b"\x01t\0"), [5, 1]);
         assert_eq!(gathered.outside, [2]);
-        assert_eq!(gathered.numbers().len(), 3);
+        assert_eq!((gathered.numbers().len(), gathered.names.len()), (2, 3));
         assert!(gathered.below.any(Has::OTHER) && !gathered.below.any(Has::NS));
         let below = gathered.names.find_plain(b"\x01a\x01b\x01t\0").unwrap();
         let apex = gathered.names.find_plain(b"\x01t\0");

@@ -36,6 +36,16 @@ impl Names {
         self.from(number).starts_with(b"\x01*")
     }
 
+    /// All names one after the other.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Where in the octets a name starts.
+    pub(crate) fn start(&self, number: u32) -> Option<u32> {
+        self.starts.get(number as usize).copied()
+    }
+
     /// The octets from the start of a name on.
     fn from(&self, number: u32) -> &[u8] {
         let start = self.starts.get(number as usize).copied();

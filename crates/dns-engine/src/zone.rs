@@ -25,6 +25,8 @@ pub struct Node {
     sets_at: u32,
     set_count: u16,
     owner_length: u8,
+    /// The owner was written in lower case, so that it is among the names already.
+    is_lower: bool,
     cut: Cut,
     /// Some of its records name hosts of the zone, whose addresses go along.
     leads: bool,
@@ -32,8 +34,9 @@ pub struct Node {
 
 /// What the nodes of a zone share, so that a million of them are few allocations.
 struct Shelf {
-    /// Owners in the case they were written, and data.
+    /// Owners in the case they were written, if that is not the lower one, and data.
     octets: Arc<Octets>,
+    names: Arc<Names>,
     sets: Box<[RrSet]>,
 }
 
@@ -54,7 +57,11 @@ impl Node {
     pub fn owner(&self) -> &[u8] {
         let start = self.owner_at as usize;
         let range = start..start + usize::from(self.owner_length);
-        self.shelf.octets.0.get(range).unwrap_or_default()
+        let octets = match self.is_lower {
+            true => self.shelf.names.octets(),
+            false => &self.shelf.octets.0,
+        };
+        octets.get(range).unwrap_or_default()
     }
 
     /// All RRsets of the name.
@@ -102,8 +109,10 @@ pub struct Zone {
     /// Some name begins with an asterisk.
     has_wildcards: bool,
     names: Arc<Names>,
-    /// By the number of their names.
+    /// By the number of their names. If nothing is delegated, those of empty non-terminals are left out.
     nodes: Box<[Node]>,
+    /// In the place of those.
+    empty: Node,
     soa: RrSet,
     negative_ttl: u32,
     negative_soa: NegativeSoa,
@@ -113,7 +122,7 @@ pub struct Zone {
 
 impl fmt::Debug for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (origin, nodes) = (name::Text(&self.origin), self.nodes.len());
+        let (origin, nodes) = (name::Text(&self.origin), self.names.len());
         write!(f, "Zone({origin} with {nodes} names)")
     }
 }
@@ -224,7 +233,8 @@ impl Zone {
 
     /// The node at exactly this name, glue and hidden data included.
     pub(crate) fn exact(&self, name: &[u8]) -> Option<&Node> {
-        self.nodes.get(self.names.find_plain(name)? as usize)
+        let number = self.names.find_plain(name)?;
+        Some(self.nodes.get(number as usize).unwrap_or(&self.empty))
     }
 
     /// The node at exactly this name if the zone itself speaks for it.
@@ -234,7 +244,8 @@ impl Zone {
 
     #[inline(always)]
     fn node(&self, name: Suffix<'_>) -> Option<&Node> {
-        self.nodes.get(self.names.find(name)? as usize)
+        let number = self.names.find(name)?;
+        Some(self.nodes.get(number as usize).unwrap_or(&self.empty))
     }
 
     /// Looks up a lower-cased name at or below the origin whose hashes nobody knows yet.

@@ -48,14 +48,22 @@ impl Zone {
         gathered: &Gathered,
         record: impl Fn(u32) -> Entry<'r>,
     ) -> Option<Self> {
-        let mut octets = Vec::new();
-        let mut parts = Vec::new();
+        let names = &gathered.names;
+        let mut octets = Vec::with_capacity(data_octets(gathered, &record));
+        let mut parts = Vec::with_capacity(gathered.numbers().len());
         let mut drafts = Vec::with_capacity(gathered.numbers().len());
         for number in gathered.numbers() {
             let places = gathered.records(number);
             let owner = places.first().map_or(&[][..], |place| record(*place).owner);
-            let (owner_at, sets_at) = (u32::try_from(octets.len()).ok()?, parts.len());
-            octets.extend_from_slice(owner);
+            let is_lower = owner == names.name(number);
+            let owner_at = match is_lower {
+                true => names.start(number)?,
+                false => u32::try_from(octets.len()).ok()?,
+            };
+            if !is_lower {
+                octets.extend_from_slice(owner);
+            }
+            let sets_at = parts.len();
             let sets = places.chunk_by(|one, next| record(*one).rtype == record(*next).rtype);
             let mut leads = false;
             for set in sets {
@@ -74,19 +82,33 @@ impl Zone {
                 set_count: (parts.len() - sets_at) as u16, // one a type
                 owner_length: owner.len() as u8,           // a name has at most 255 octets
                 leads,
+                is_lower,
             });
         }
         let octets = Arc::new(Octets(octets.into()));
         let sets = parts.into_iter().map(|part| RrSet::shared(&octets, part));
         let sets = sets.collect();
-        let shelf = Arc::new(Shelf { octets, sets });
+        let shelf = Arc::new(Shelf {
+            octets,
+            names: Arc::clone(names),
+            sets,
+        });
         let cuts = Cuts::of(origin, gathered);
-        let nodes = drafts.into_iter().zip(gathered.numbers());
+        if cuts.any {
+            drafts.resize(names.len(), Draft::default()); // they may be hidden
+        }
+        let nodes = drafts.into_iter().zip(0..);
         let nodes = nodes.map(|(draft, number)| draft.node(&shelf, cuts.at(number)));
-        Self::of_nodes(origin, gathered, nodes.collect())
+        let empty = Draft::default().node(&shelf, Cut::None);
+        Self::of_nodes(origin, gathered, nodes.collect(), empty)
     }
 
-    fn of_nodes(origin: &[u8], gathered: &Gathered, nodes: Box<[Node]>) -> Option<Self> {
+    fn of_nodes(
+        origin: &[u8],
+        gathered: &Gathered,
+        nodes: Box<[Node]>,
+        empty: Node,
+    ) -> Option<Self> {
         let names = &gathered.names;
         let apex = names.find_plain(origin)?;
         let soa = nodes.get(apex as usize)?.rrset(rtype::SOA)?.clone();
@@ -97,9 +119,10 @@ impl Zone {
             origin: origin.into(),
             depth: name::label_count(origin) as u8, // at most 127
             apex,
-            has_wildcards: gathered.numbers().any(|number| names.is_wildcard(number)),
+            has_wildcards: (0..names.len() as u32).any(|number| names.is_wildcard(number)),
             names: Arc::clone(names),
             nodes,
+            empty,
             soa,
             negative_ttl,
             negative_soa,
@@ -108,13 +131,23 @@ impl Zone {
     }
 }
 
+/// How many octets the data of all records takes with its lengths, so that it is given room once.
+fn data_octets<'r>(gathered: &Gathered, record: impl Fn(u32) -> Entry<'r>) -> usize {
+    let places = gathered
+        .numbers()
+        .flat_map(|number| gathered.records(number));
+    places.map(|place| 2 + record(*place).data.len()).sum()
+}
+
 /// A node that has no shelf yet.
+#[derive(Clone, Default)]
 struct Draft {
     owner_at: u32,
     sets_at: u32,
     set_count: u16,
     owner_length: u8,
     leads: bool,
+    is_lower: bool,
 }
 
 impl Draft {
@@ -125,6 +158,7 @@ impl Draft {
             set_count,
             owner_length,
             leads,
+            is_lower,
         } = self;
         Node {
             shelf: Arc::clone(shelf),
@@ -132,6 +166,7 @@ impl Draft {
             sets_at,
             set_count,
             owner_length,
+            is_lower,
             cut,
             leads,
         }
