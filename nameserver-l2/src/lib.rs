@@ -7,6 +7,7 @@
 //!                                                         ◄── release
 //! ```
 
+mod by_id;
 pub mod check;
 pub mod config;
 pub mod explain;

@@ -60,15 +60,13 @@ impl Counters {
 
     /// A label was opened, or refused.
     pub(crate) fn token(&self, refused: Option<Refused>) {
-        let at =
-            refused.and_then(|refused| Refused::ALL.iter().position(|reason| *reason == refused));
-        self.tokens.add(at.map_or(0, |at| at + 1));
+        self.tokens
+            .add(refused.map_or(0, |refused| 1 + refused as usize));
     }
 
     /// A server set was chosen; `None`: there is no release.
     pub(crate) fn answer(&self, why: Option<Why>) {
-        let at = why.and_then(|why| Why::ALL.iter().position(|reason| *reason == why));
-        self.answers.add(at.map_or(0, |at| at + 1));
+        self.answers.add(why.map_or(0, |why| 1 + why as usize));
     }
 }
 
@@ -105,4 +103,19 @@ fn edges(view: &View) -> Vec<MetricFamily> {
         "1 for an edge with a live address, by our own probes.",
         edges,
     )]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_counted_in_the_order_in_which_they_are_shown() {
+        let places = Why::ALL.map(|why| why as usize);
+        assert_eq!(places, std::array::from_fn(|place| place));
+        let places = Refused::ALL.map(|refused| refused as usize);
+        assert_eq!(places, std::array::from_fn(|place| place));
+        let places = Finding::ALL.map(|finding| finding as usize);
+        assert_eq!(places, std::array::from_fn(|place| place));
+    }
 }

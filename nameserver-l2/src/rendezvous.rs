@@ -35,13 +35,22 @@ pub(crate) fn address(address: IpAddr) -> u64 {
 /// The cost of a server for a key; the lowest wins. With a uniform hash u, -ln(u) / weight is an exponential race, which
 /// each server wins with the probability of its share of the weights. A weight of 0 (takes no sessions) comes last.
 pub(crate) fn cost(seed: u64, key: u64, weight: f64) -> f64 {
-    // 53 bits, and never 0: a uniform number in (0, 1].
-    let uniform = ((mix(seed ^ key) >> 11) + 1) as f64 / (1u64 << 53) as f64;
+    let uniform = uniform(seed, key);
     if weight > 0.0 {
         -uniform.ln() / weight
     } else {
         f64::MAX * uniform
     }
+}
+
+/// A cost that puts servers of the same weight, which is not 0, in the same order, and needs no logarithm.
+pub(crate) fn cost_among_equals(seed: u64, key: u64) -> f64 {
+    -uniform(seed, key)
+}
+
+/// 53 bits, and never 0: a uniform number in (0, 1].
+fn uniform(seed: u64, key: u64) -> f64 {
+    ((mix(seed ^ key) >> 11) + 1) as f64 / (1u64 << 53) as f64
 }
 
 /// The finalizer of SplitMix64: every input bit moves every output bit.
@@ -87,6 +96,16 @@ mod tests {
             if before != 2 {
                 assert_eq!(winner(&[0, 1, 3], placement), before);
             }
+        }
+    }
+
+    #[test]
+    fn equals_are_ordered_as_by_their_weights() {
+        for key in 0..10_000 {
+            let seeds = [seed("edge1"), seed("edge2")];
+            let [one, other] = seeds.map(|seed| cost(seed, key, 100.0));
+            let [short, shorter] = seeds.map(|seed| cost_among_equals(seed, key));
+            assert_eq!(one.total_cmp(&other), short.total_cmp(&shorter), "{key}");
         }
     }
 

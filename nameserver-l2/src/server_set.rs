@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use route_token::Payload;
 
 use crate::config::ANSWERS_MAX;
-use crate::plan::{Family, Live, Plan, Server};
+use crate::plan::{Address, Area, Family, Live, Plan, Server};
 use crate::rendezvous;
 
 /// Why these addresses were chosen.
@@ -104,96 +104,88 @@ impl Plan {
         family: Family,
         rules: &Rules<'p>,
     ) -> ServerSet {
-        let mut chain = self.chain(payload, rules.profile);
-        let Some(first) = chain.next() else {
+        let mut areas = self.areas(payload, rules.profile);
+        let Some(first) = areas.next() else {
             return ServerSet::empty(Why::NoRegion, None);
         };
-        if !self.candidates(first, family, rules).any(|_| true) {
-            // Which families a region has does not depend on health: this is stable, and right to cache.
-            return ServerSet::empty(Why::NoAddress, Some(first));
+        let up = |address: &Address| {
+            // An address that is not in the table has never been probed: unknown is not down.
+            live.get(address.target).is_none_or(|up| *up)
+        };
+        let key = rendezvous::key(payload);
+        let set = self.fill(Why::Region, first, family, key, rules, up);
+        if set.count > 0 {
+            return set;
         }
-        for (rank, region) in std::iter::once(first).chain(chain).enumerate() {
-            let lives = |server: &&Server| server.live_addresses(live, family).next().is_some();
-            let why = if rank == 0 {
-                Why::Region
-            } else {
-                Why::NextRegion
-            };
-            let servers = self.candidates(region, family, rules).filter(lives);
-            let set = fill(
-                ServerSet::empty(why, Some(region)),
-                servers,
-                payload,
-                rules,
-                |server| server.live_addresses(live, family),
-            );
+        let mut servers = first.pool(family).servers.iter();
+        if !servers.any(|server| self.serves(server.edge, rules.profile)) {
+            // Which families a region has does not depend on health: this is stable, and right to cache.
+            return ServerSet::empty(Why::NoAddress, Some(first.id));
+        }
+        for area in areas {
+            let set = self.fill(Why::NextRegion, area, family, key, rules, up);
             if set.count > 0 {
                 return set;
             }
         }
-        let servers = self.candidates(first, family, rules);
-        let all = ServerSet::empty(Why::FailOpen, Some(first));
-        fill(all, servers, payload, rules, |server| {
-            server.addresses_of(family)
-        })
+        self.fill(Why::FailOpen, first, family, key, rules, |_| true)
     }
 
-    /// The servers of a region that have an address of the family and serve the profile.
-    fn candidates<'p>(
-        &'p self,
-        region: u16,
+    /// A set of the best servers of a region that have an address that is up: each server's first, then second ones if there
+    /// is room, and so on.
+    fn fill(
+        &self,
+        why: Why,
+        area: &Area,
         family: Family,
-        rules: &Rules<'p>,
-    ) -> impl Iterator<Item = &'p Server> {
-        let profile = rules.profile;
-        self.edges_of(region)
-            .filter(move |(edge, server)| {
-                edge.serves(profile) && server.addresses_of(family).next().is_some()
-            })
-            .map(|(_, server)| server)
-    }
-}
-
-/// Fills the set from the best servers: each server's first address, then second ones if there is room, and so on.
-fn fill<'p, I: Iterator<Item = IpAddr>>(
-    mut set: ServerSet,
-    servers: impl Iterator<Item = &'p Server>,
-    payload: &Payload,
-    rules: &Rules<'_>,
-    addresses: impl Fn(&'p Server) -> I,
-) -> ServerSet {
-    let answers = rules.answers.clamp(1, ANSWERS_MAX);
-    let key = rendezvous::key(payload);
-    let mut best: [(f64, Option<&Server>); ANSWERS_MAX] = [(f64::INFINITY, None); ANSWERS_MAX];
-    for server in servers {
-        let mut entry = (
-            rendezvous::cost(server.seed, key, server.weight),
-            Some(server),
-        );
-        for place in best.iter_mut().take(answers) {
-            // Strictly less, or a free place: equal costs keep the map's order.
-            if place.1.is_none() || entry.0 < place.0 {
-                std::mem::swap(place, &mut entry);
+        key: u64,
+        rules: &Rules<'_>,
+        up: impl Fn(&Address) -> bool,
+    ) -> ServerSet {
+        let pool = area.pool(family);
+        let answers = rules.answers.clamp(1, ANSWERS_MAX);
+        // The best so far in order, `found` of them.
+        let mut best: [(f64, Option<&Server>); ANSWERS_MAX] = [(0.0, None); ANSWERS_MAX];
+        let mut found = 0;
+        for server in &pool.servers {
+            if !self.serves(server.edge, rules.profile) || !server.addresses().any(&up) {
+                continue;
             }
-            if entry.1.is_none() {
+            let cost = if pool.even {
+                rendezvous::cost_among_equals(server.seed, key)
+            } else {
+                rendezvous::cost(server.seed, key, server.weight)
+            };
+            if found < answers {
+                found += 1;
+            } else if cost >= best[found - 1].0 {
+                continue;
+            }
+            let mut at = found - 1;
+            // Strictly less: equal costs keep the map's order.
+            while at > 0 && cost < best[at - 1].0 {
+                best[at] = best[at - 1];
+                at -= 1;
+            }
+            best[at] = (cost, Some(server));
+        }
+        let mut set = ServerSet::empty(why, Some(area.id));
+        for round in 0.. {
+            let before = set.count;
+            for server in best[..found].iter().filter_map(|(_, server)| *server) {
+                let mut addresses = server.addresses().filter(|address| up(address));
+                if set.count < answers
+                    && let Some(address) = addresses.nth(round)
+                {
+                    set.push(address.ip);
+                }
+            }
+            if set.count == before || set.count == answers {
                 break;
             }
         }
+        set
     }
-    for round in 0.. {
-        let before = set.count;
-        for server in best.iter().filter_map(|(_, server)| *server) {
-            if set.count < answers
-                && let Some(address) = addresses(server).nth(round)
-            {
-                set.push(address);
-            }
-        }
-        if set.count == before || set.count == answers {
-            break;
-        }
-    }
-    set
 }
 
 #[cfg(test)]
@@ -513,10 +505,9 @@ mod tests {
                     .map(|(_, address)| *address)
                     .filter(IpAddr::is_ipv4)
                     .collect();
-                (
-                    rendezvous::cost(rendezvous::seed(&edge.name), key, 100.0),
-                    v4,
-                )
+                let weight = f64::from(edge.capacity_sessions);
+                let seed = rendezvous::seed(&edge.name);
+                (rendezvous::cost(seed, key, weight), v4)
             })
             .collect();
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -532,25 +523,39 @@ mod tests {
 
     #[test]
     fn the_choice_agrees_with_its_slow_twin() {
-        let plan = plan();
-        for seed in 0u32..20_000 {
-            let answers = 1 + seed as usize % ANSWERS_MAX;
-            let live: Live = (0..plan.targets.len())
-                .map(|bit| seed.wrapping_mul(0x9e37_79b9) >> bit & 1 == 1)
-                .collect();
-            let payload = Payload {
-                region: 1,
-                placement: seed,
-                ..Payload::default()
-            };
-            let expected = choose_by_sorting(&plan, &live, &payload, answers);
-            if !expected.is_empty() {
-                let rules = Rules {
-                    profile: None,
-                    answers,
+        let even = plan();
+        let mut edges = even.map.edges().to_vec();
+        for (edge, capacity) in edges.iter_mut().zip([100, 300, 0, 50]) {
+            edge.capacity_sessions = capacity;
+        }
+        let uneven = Map::new(MapParts {
+            ecs: (24, 56),
+            v4: vec![(0, None)],
+            v6: vec![(0, None)],
+            regions: [1, 2, 3].map(|id| region(id, None)).to_vec(),
+            edges,
+            ..MapParts::default()
+        });
+        for plan in [even, Plan::new(7, 0, uneven.unwrap(), None)] {
+            for seed in 0u32..20_000 {
+                let answers = 1 + seed as usize % ANSWERS_MAX;
+                let live: Live = (0..plan.targets.len())
+                    .map(|bit| seed.wrapping_mul(0x9e37_79b9) >> bit & 1 == 1)
+                    .collect();
+                let payload = Payload {
+                    region: 1,
+                    placement: seed,
+                    ..Payload::default()
                 };
-                let set = plan.choose(&live, &payload, Family::V4, &rules);
-                assert_eq!(set.addresses(), expected, "{seed}");
+                let expected = choose_by_sorting(&plan, &live, &payload, answers);
+                if !expected.is_empty() {
+                    let rules = Rules {
+                        profile: None,
+                        answers,
+                    };
+                    let set = plan.choose(&live, &payload, Family::V4, &rules);
+                    assert_eq!(set.addresses(), expected, "{seed}");
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use dns_engine::{
 use nameserver::InForce;
 use route_token::{LENGTH, Payload, ZoneKeys};
 
+use crate::by_id::ById;
 use crate::metrics::Counters;
 use crate::plan::Family;
 use crate::remap::{Remapped, remap};
@@ -93,8 +94,8 @@ pub struct ServiceFacts {
 #[derive(Debug)]
 pub struct Tokens {
     zones: Vec<TokenZone>,
-    /// By service id, ascending.
     services: Vec<ServiceFacts>,
+    services_by_id: ById,
     answers: usize,
     view: Arc<View>,
     counters: Arc<Counters>,
@@ -102,19 +103,19 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Puts zones and services in order.
+    /// Puts zones in order.
     pub fn new(
         mut zones: Vec<TokenZone>,
-        mut services: Vec<ServiceFacts>,
+        services: Vec<ServiceFacts>,
         answers: usize,
         view: Arc<View>,
         counters: Arc<Counters>,
         in_force: InForce,
     ) -> Tokens {
         zones.sort_by(|a, b| a.origin.cmp(&b.origin));
-        services.sort_by_key(|service| service.id);
         Tokens {
             zones,
+            services_by_id: ById::new(services.iter().map(|service| service.id)),
             services,
             answers,
             view,
@@ -149,10 +150,8 @@ impl Tokens {
     }
 
     fn service(&self, payload: &Payload) -> Option<&ServiceFacts> {
-        let at = self
-            .services
-            .binary_search_by_key(&payload.service, |service| service.id);
-        self.services.get(at.ok()?)
+        self.services
+            .get(self.services_by_id.place(payload.service)?)
     }
 
     /// What a token stands for when this client asks.

@@ -63,17 +63,25 @@ pub(crate) fn encode(block: &[u8; 16], out: &mut [u8; BLOCK_CHARACTERS]) {
 
 /// `None` for a character outside the alphabet or spare bits that are set: each block has one spelling, but for case.
 pub(crate) fn decode(text: &[u8; BLOCK_CHARACTERS]) -> Option<[u8; 16]> {
-    let (last, full) = text.split_last().expect("26 characters");
-    let mut bits = 0u128;
     let mut seen = 0u8;
-    for place in full {
-        let value = VALUES[usize::from(*place)];
-        seen |= value;
-        bits = bits << 5 | u128::from(value & 31);
-    }
-    let tail = VALUES[usize::from(*last)];
-    let refused = (seen | tail) & 0xe0 != 0 || tail & 0b11 != 0;
-    (!refused).then_some((bits << 3 | u128::from(tail >> 2)).to_be_bytes())
+    let mut number = |characters: &[u8]| {
+        characters.iter().fold(0u64, |bits, character| {
+            let value = VALUES[usize::from(*character)];
+            seen |= value;
+            bits << 5 | u64::from(value)
+        })
+    };
+    // Twelve characters are 60 bits: two numbers of a word each, and the ten bits of the last two.
+    let (front, middle, last) = (
+        number(&text[..12]),
+        number(&text[12..24]),
+        number(&text[24..]),
+    );
+    // What an invalid character does to its neighbours does not matter.
+    let refused = seen & 0xe0 != 0 || last & 0b11 != 0;
+    let low = middle << 8 | last >> 2;
+    let high = front << 4 | middle >> 56;
+    (!refused).then_some((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
 }
 
 #[cfg(test)]
