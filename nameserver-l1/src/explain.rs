@@ -149,6 +149,9 @@ fn explain(
         Action::NoData => ("NOERROR", 0, Vec::new()),
         Action::Refuse => ("REFUSED", 0, Vec::new()),
     };
+    let range = release
+        .filter(|_| decision.reason.is_of_map())
+        .map(|release| release.map.find(asker.subnet).range);
     Ok(Explanation {
         service: routed.service.name.clone(),
         owner: routed.service.owner.clone(),
@@ -157,13 +160,8 @@ fn explain(
         built_at: release.map(|release| release.built_at),
         zone_serial: serial(zones, &wire(&routed.service.owner)),
         reason: decision.reason.as_str(),
-        range: decision
-            .found
-            .map(|found| (found.range.0.to_string(), found.range.1.to_string())),
-        unit: decision
-            .found
-            .and_then(|found| found.unit)
-            .map(|unit| unit.0),
+        range: range.map(|(first, last)| (first.to_string(), last.to_string())),
+        unit: decision.unit.map(|unit| unit.0),
         scope: decision.scope,
         placement: decision.placement.and_then(|id| placement(release?, id)),
         rcode,

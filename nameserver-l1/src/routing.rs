@@ -12,7 +12,7 @@ use dns_engine::{
     Client, HashedName, Question, RrSet, Tailor, Tailored, Types, Verdict, ede, name, rtype,
 };
 use traffic_map::{
-    Map, Match, PlacementView, UnitId,
+    Map, PlacementView, UnitId,
     services::{Policy, Service},
 };
 
@@ -89,6 +89,11 @@ impl Reason {
         Self::Misfit,
     ];
 
+    /// True if the map was asked.
+    pub fn is_of_map(self) -> bool {
+        matches!(self, Self::Map | Self::Unmapped | Self::NoneUp)
+    }
+
     /// As a metric label and in `explain`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -124,8 +129,8 @@ pub struct Decision<'r> {
     pub reason: Reason,
     /// ECS scope of the answer.
     pub scope: u8,
-    /// What the map says, if it was asked.
-    pub found: Option<Match>,
+    /// The client's unit, if the map was asked and knows it.
+    pub unit: Option<UnitId>,
     /// Id of the placement that the tokens are for.
     pub placement: Option<u32>,
 }
@@ -152,7 +157,7 @@ impl Routing {
             action: Action::Zone,
             reason,
             scope: 0,
-            found: None,
+            unit: None,
             placement: None,
         };
         if !routed.fits {
@@ -164,13 +169,13 @@ impl Routing {
         if routed.tokens.is_none() {
             return Some(plain(Reason::NoKeys));
         }
-        let found = release.map.find(asker.subnet);
+        let (unit, scope) = release.map.unit_and_scope(asker.subnet);
         let decision = Decision {
-            scope: asker.scope(found.scope),
-            found: Some(found),
+            scope: asker.scope(scope),
+            unit,
             ..plain(Reason::Unmapped)
         };
-        let Some(unit) = found.unit else {
+        let Some(unit) = unit else {
             return Some(Decision {
                 action: routed.service.unmapped.into(),
                 ..decision

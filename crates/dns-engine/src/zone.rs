@@ -1,8 +1,8 @@
 //! Zones as they are served: frozen tables of lower-cased names, and the look-up of RFC 1034 §4.3.2
 //! with the wildcards of RFC 4592.
 //!
-//! Every empty non-terminal has a node of its own, so "does this name exist" is one probe; each node
-//! knows whether a delegation covers it, so an exact hit needs no second one.
+//! Every empty non-terminal is among the names, so "does this name exist" is one probe; each node knows
+//! whether a delegation covers it, so an exact hit needs no second one.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
