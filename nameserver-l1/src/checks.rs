@@ -1,7 +1,7 @@
 //! Whether the parts of a world fit together: what no file can know about itself. Each finding points
 //! into the file in which the operator will want to correct it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use dns_engine::{HashedName, Zones, name, rtype};
 use service::diagnostic::{Diagnostic, Report, line_and_column};
@@ -32,16 +32,12 @@ impl Misfits {
         }
         report
     }
-
-    fn fits(&self, world: &World, name: &str) -> bool {
-        names(world).any(|other| other == name) && !self.services.contains_key(name)
-    }
 }
 
-fn names(world: &World) -> impl Iterator<Item = &str> {
+fn names(world: &World) -> HashSet<&str> {
     let services = world.services.iter();
     let services = services.flat_map(|file| &file.services.services);
-    services.map(|service| service.name.as_str())
+    services.map(|service| service.name.as_str()).collect()
 }
 
 /// What would be harmed by going from a world `now` to `next`: services that fit now, and what is newly wrong with
@@ -52,11 +48,14 @@ pub fn harm(now: &World, next: &World) -> Report {
     let news = misfits.files.findings.iter();
     let mut harm = Report::default();
     harm.extend(news.filter(|finding| !known.contains(finding)).cloned());
-    let removes =
-        names(now).any(|name| misfits_now.fits(now, name) && !names(next).any(|n| n == name));
+    let (names_now, names_next) = (names(now), names(next));
+    let fits_now =
+        |name: &str| names_now.contains(name) && !misfits_now.services.contains_key(name);
+    let mut gone = names_now.difference(&names_next);
+    let removes = gone.any(|name| fits_now(name));
     for (name, report) in &misfits.services {
         let new = !misfits_now.services.contains_key(name);
-        if misfits_now.fits(now, name) || (removes && new) {
+        if fits_now(name) || (removes && new) {
             harm.extend(report.findings.iter().cloned());
         }
     }
