@@ -21,6 +21,13 @@ pub(crate) const ANSWER_MAX: usize = 4096;
 /// Room for one control message with the address that was asked (`in6_pktinfo` is the larger, 40 octets).
 const CONTROL: usize = 64;
 
+/// Longest answer that leaves together with others: below what every IPv6 path carries (RFC 8200 §5).
+const JOINED_MAX: usize = 1232;
+/// Answers that leave as one at most: what every kernel with UDP_SEGMENT cuts (UDP_MAX_SEGMENTS).
+const JOINED: usize = 64;
+/// Octets of them: what an IP packet holds.
+const JOINED_OCTETS: usize = 65_000;
+
 /// Control messages must be aligned like their header.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
@@ -42,6 +49,18 @@ pub(crate) struct Batch {
     queued: usize,
     /// The socket tells the address that was asked.
     with_local: bool,
+    joined: Joined,
+}
+
+/// Answers to one client that stand side by side in a batch, and leave as one message that the kernel cuts (udp(7),
+/// UDP_SEGMENT): for a burst, the way through routes and queues is walked once.
+struct Joined {
+    messages: Box<[libc::mmsghdr]>,
+    controls: Box<[Control]>,
+    /// For each message, how many answers.
+    answers: Box<[usize]>,
+    /// False once the kernel or an interface has refused.
+    possible: bool,
 }
 
 /// One received datagram and the room for its answer.
@@ -72,6 +91,12 @@ impl Batch {
             count: BATCH,
             queued: 0,
             with_local,
+            joined: Joined {
+                messages: vec![header; BATCH].into(),
+                controls: vec![Control([0; CONTROL]); BATCH].into(),
+                answers: vec![1; BATCH].into(),
+                possible: true,
+            },
         };
         for index in 0..BATCH {
             batch.receive_slices[index] = libc::iovec {
@@ -171,33 +196,166 @@ impl Batch {
 
     /// Sends what is queued without ever waiting; returns how many the kernel did not take.
     pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
-        let (mut done, mut failed) = (0, 0);
-        while done < self.queued {
-            let rest = &mut self.sending[done..self.queued];
-            // SAFETY: `rest` are headers filled by `queue`: their pointers lead into live boxed arrays,
-            // their lengths are within them; the descriptor is borrowed, so open.
-            let count = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    rest.as_mut_ptr(),
-                    rest.len() as libc::c_uint,
-                    libc::MSG_DONTWAIT as _,
-                )
-            };
-            match usize::try_from(count) {
-                Ok(count @ 1..) => done += count,
-                _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-                // The first of the rest could not be sent: a full queue or an unreachable client.
-                // It is lost, as datagrams may be; the others get their own chance.
-                _ => {
-                    done += 1;
-                    failed += 1;
-                }
-            }
-        }
+        let messages = if self.joined.possible {
+            self.join()
+        } else {
+            self.queued
+        };
+        let failed = if messages == self.queued {
+            send_each(socket, &mut self.sending[..self.queued])
+        } else {
+            self.send_joined(socket, messages)
+        };
         self.queued = 0;
         failed
     }
+
+    /// Lines up the queued answers with those to one client as one message; how many messages that makes.
+    fn join(&mut self) -> usize {
+        let (mut first, mut made) = (0, 0);
+        while first < self.queued {
+            let end = self.end_of_burst(first);
+            let mut header = self.sending[first].msg_hdr;
+            if end - first > 1 {
+                header.msg_iovlen = (end - first) as _;
+                let size = self.send_slices[first].iov_len as u16;
+                let control = &mut self.joined.controls[made];
+                header.msg_controllen = add_segment_size(&header, control, size) as _;
+                header.msg_control = (&raw mut *control).cast();
+            }
+            self.joined.messages[made].msg_hdr = header;
+            self.joined.answers[made] = end - first;
+            (first, made) = (end, made + 1);
+        }
+        made
+    }
+
+    /// Where the answers end that may leave with the one at `first`: to the same client, from the same address, as long, the
+    /// last perhaps shorter.
+    fn end_of_burst(&self, first: usize) -> usize {
+        let size = self.send_slices[first].iov_len;
+        let most = first + JOINED.min(JOINED_OCTETS / size.max(1));
+        let mut end = first + 1;
+        if size == 0 || size > JOINED_MAX {
+            return end;
+        }
+        while end < self.queued.min(most)
+            && self.send_slices[end].iov_len <= size
+            && self.send_slices[end].iov_len > 0
+            && same_ends(&self.sending[first].msg_hdr, &self.sending[end].msg_hdr)
+        {
+            end += 1;
+            if self.send_slices[end - 1].iov_len < size {
+                break;
+            }
+        }
+        end
+    }
+
+    /// Sends the lined up messages. One that cannot be sent leaves answer by answer. Where it is joining that was refused,
+    /// nothing is joined from now on: the kernel is too old, or the interface makes no checksums.
+    fn send_joined(&mut self, socket: BorrowedFd<'_>, messages: usize) -> usize {
+        let (mut failed, mut answer) = (0, 0);
+        let mut at = 0;
+        while at < messages {
+            let sent = send_some(socket, &mut self.joined.messages[at..messages]);
+            answer += self.joined.answers[at..at + sent].iter().sum::<usize>();
+            at += sent;
+            if at == messages {
+                break;
+            }
+            let refused = matches!(
+                io::Error::last_os_error().raw_os_error(),
+                Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP)
+            );
+            let answers = self.joined.answers[at];
+            let lost = send_each(socket, &mut self.sending[answer..answer + answers]);
+            self.joined.possible &= answers == 1 || !refused;
+            failed += lost;
+            answer += answers;
+            at += 1;
+        }
+        failed
+    }
+}
+
+/// Sends messages; how many could not be sent. A full queue or an unreachable client loses one, as datagrams may be lost; the
+/// others get their own chance.
+fn send_each(socket: BorrowedFd<'_>, messages: &mut [libc::mmsghdr]) -> usize {
+    let (mut done, mut failed) = (0, 0);
+    while done < messages.len() {
+        done += send_some(socket, &mut messages[done..]);
+        if done < messages.len() {
+            done += 1;
+            failed += 1;
+        }
+    }
+    failed
+}
+
+/// Sends messages up to the first that cannot be sent; how many that were.
+fn send_some(socket: BorrowedFd<'_>, messages: &mut [libc::mmsghdr]) -> usize {
+    let mut done = 0;
+    while done < messages.len() {
+        let rest = &mut messages[done..];
+        // SAFETY: `rest` are headers of a `Batch`: their pointers lead into live boxed arrays, their lengths are within
+        // them; the descriptor is borrowed, so open.
+        let count = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                rest.as_mut_ptr(),
+                rest.len() as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+            )
+        };
+        match usize::try_from(count) {
+            Ok(count @ 1..) => done += count,
+            _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            _ => break,
+        }
+    }
+    done
+}
+
+/// True if two messages lead from the same address of ours to the same client.
+fn same_ends(one: &libc::msghdr, other: &libc::msghdr) -> bool {
+    // SAFETY: the names of queued messages are whole `sockaddr_storage`s in a live boxed array.
+    let clients = unsafe {
+        let storage = |header: &libc::msghdr| &*header.msg_name.cast::<libc::sockaddr_storage>();
+        (storage(one), storage(other))
+    };
+    read_address(clients.0) == read_address(clients.1) && local_address(one) == local_address(other)
+}
+
+/// Copies a message's control messages, and adds the one that has the kernel cut it into answers of this size; the length of
+/// both.
+fn add_segment_size(header: &libc::msghdr, control: &mut Control, size: u16) -> usize {
+    // SAFETY: pure arithmetic on a size.
+    let (length, space) = unsafe { (libc::CMSG_LEN(2), libc::CMSG_SPACE(2)) };
+    // What the kernel wrote, aligned as it aligns the next one: at most 40 octets of `CONTROL`.
+    let before = match header.msg_control.is_null() {
+        true => 0,
+        false => header
+            .msg_controllen
+            .next_multiple_of(mem::align_of::<Control>()),
+    };
+    if before + space as usize > CONTROL {
+        return 0;
+    }
+    // SAFETY: `before` octets are there in the message's own `Control`, another than this one; behind them is room for a
+    // header and two octets, aligned, as just seen.
+    unsafe {
+        let to = control.0.as_mut_ptr();
+        if before > 0 {
+            std::ptr::copy_nonoverlapping(header.msg_control.cast::<u8>(), to, before);
+        }
+        let message = to.add(before).cast::<libc::cmsghdr>();
+        (*message).cmsg_level = libc::SOL_UDP;
+        (*message).cmsg_type = libc::UDP_SEGMENT;
+        (*message).cmsg_len = length as _;
+        libc::CMSG_DATA(message).cast::<u16>().write_unaligned(size);
+    }
+    before + space as usize
 }
 
 /// Reads the address the kernel wrote.
@@ -372,6 +530,99 @@ mod tests {
             };
             assert_eq!(batch.send(server.as_fd()), 1);
             for number in (0..5_u8).filter(|&number| usize::from(number) != bad) {
+                let mut answer = [0; 8];
+                assert_eq!(client.recv(&mut answer).unwrap(), 1);
+                assert_eq!(answer[0], number);
+            }
+        }
+    }
+
+    /// Answers to these clients with these lengths, from a socket on `at`; each client gets its own in order, whole.
+    fn answers_arrive(at: &str, batch: &mut Batch, answers: &[(usize, usize)]) {
+        let server = UdpSocket::bind(at).unwrap();
+        if batch.with_local {
+            report_local_address(server.as_fd(), false).unwrap();
+        }
+        let port = server.local_addr().unwrap().port();
+        let client = |_| {
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let patience = Some(Duration::from_secs(5));
+            client.set_read_timeout(patience).unwrap();
+            client.connect(("127.0.0.1", port)).unwrap();
+            client
+        };
+        let clients: Vec<UdpSocket> = (0..3).map(client).collect();
+        for (number, (client, _)) in answers.iter().enumerate() {
+            clients[*client].send(&[number as u8]).unwrap();
+        }
+        for index in 0..receive_all(batch, &server, answers.len()) {
+            let slot = batch.slot(index);
+            let number = slot.query[0];
+            slot.answer.fill(number);
+            batch.queue(index, answers[usize::from(number)].1);
+        }
+        assert_eq!(batch.send(server.as_fd()), 0);
+        for (number, (client, length)) in answers.iter().enumerate() {
+            let mut answer = [0; ANSWER_MAX];
+            let received = clients[*client].recv(&mut answer).unwrap();
+            assert_eq!(answer[..received], vec![number as u8; *length]);
+        }
+    }
+
+    const BURSTS: [(usize, usize); 12] = [
+        (0, 100),
+        (0, 100),
+        (0, 60), // ends the first message
+        (0, 100),
+        (1, 100),
+        (1, 1500), // too long for company
+        (1, 1500),
+        (1, 0),
+        (2, 80),
+        (2, 90),
+        (2, 90),
+        (0, 90),
+    ];
+
+    #[test]
+    fn answers_to_one_client_leave_together_and_arrive_apart() {
+        for (at, with_local) in [("127.0.0.1:0", false), ("0.0.0.0:0", true)] {
+            let mut batch = Batch::new(with_local);
+            answers_arrive(at, &mut batch, &BURSTS);
+            assert!(batch.joined.possible);
+            // Three, then one; one; one too long, twice; none; one, then two; one.
+            let sizes = &batch.joined.answers[..9];
+            assert_eq!(sizes, [3, 1, 1, 1, 1, 1, 1, 2, 1], "{at}");
+        }
+    }
+
+    #[test]
+    fn a_whole_batch_to_one_client_arrives() {
+        let answers = [(0, JOINED_MAX); BATCH];
+        answers_arrive("127.0.0.1:0", &mut Batch::new(false), &answers);
+    }
+
+    #[test]
+    fn what_is_refused_together_leaves_answer_by_answer_from_then_on() {
+        let mut batch = Batch::new(false);
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // A socket without checksums stands for an interface without: the kernel does not cut for it.
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_NO_CHECK);
+        set_option(server.as_fd(), level, option, 1).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..2 {
+            for number in 0..4_u8 {
+                let to = server.local_addr().unwrap();
+                client.send_to(&[number], to).unwrap();
+            }
+            for index in 0..receive_all(&mut batch, &server, 4) {
+                let slot = batch.slot(index);
+                slot.answer[0] = slot.query[0];
+                batch.queue(index, 1);
+            }
+            assert_eq!(batch.send(server.as_fd()), 0);
+            assert!(!batch.joined.possible);
+            for number in 0..4_u8 {
                 let mut answer = [0; 8];
                 assert_eq!(client.recv(&mut answer).unwrap(), 1);
                 assert_eq!(answer[0], number);
