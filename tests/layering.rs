@@ -79,6 +79,7 @@ const IMPURE_CRATES: &[&str] = &[
 /// allocator.
 const UNSAFE_MODULES: &[&str] = &[
     "crates/dns-transport/src/batch.rs",
+    "crates/dns-transport/src/control.rs",
     "crates/dns-transport/src/xdp/bpf.rs",
     "crates/dns-transport/src/xdp/interface.rs",
     "crates/dns-transport/src/xdp/memory.rs",

@@ -14,6 +14,7 @@ mod accept;
 pub mod ask;
 mod batch;
 mod certificate;
+mod control;
 pub mod counters;
 mod datagram;
 mod exchange;

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::batch::{self, Batch};
+use crate::batch::Batch;
+use crate::control;
 use crate::counters::{UdpCounters, UdpReader};
 use crate::datagram::Seen;
 use crate::proxy::Trusted;
@@ -140,9 +141,9 @@ fn bind(address: SocketAddr, joins: bool) -> io::Result<Socket> {
     // The kernel gives what `net.core.rmem_max` allows; less still serves.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
-    let _ = batch::ignore_path_mtu(socket.as_fd(), v6);
+    let _ = control::ignore_path_mtu(socket.as_fd(), v6);
     if address.ip().is_unspecified() {
-        batch::report_local_address(socket.as_fd(), v6)?;
+        control::report_local_address(socket.as_fd(), v6)?;
     }
     socket.bind(&address.into())?;
     socket.set_reuse_port(true)?;
