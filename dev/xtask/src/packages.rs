@@ -10,6 +10,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("bind9-dnsutils", "/usr/bin/dig"),
     ("curl", "/usr/bin/curl"),
     ("fstrm-bin", "/usr/bin/fstrm_capture"),
+    ("iproute2", "/usr/bin/ip"),
     ("knot-dnsutils", "/usr/bin/kdig"),
     ("ffmpeg", "/usr/bin/ffmpeg"),
     ("gstreamer1.0-tools", "/usr/bin/gst-launch-1.0"),
