@@ -159,20 +159,29 @@ impl Drop for Namespace {
     }
 }
 
+/// What ip(8) says where there are no namespaces to be had: of an old kernel, one without veth, and of a changed root, which
+/// is no mount.
+const UNSUPPORTED: &[&str] = &[
+    "not implemented",
+    "not supported",
+    "Unknown device type",
+    "Read-only file system",
+    "mount --",
+];
+
 fn ip(arguments: &str) -> io::Result<()> {
     let output = Command::new("ip").args(arguments.split(' ')).output()?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let kind = match text.as_ref() {
-        _ if text.contains("not permitted") || text.contains("Permission denied") => {
-            io::ErrorKind::PermissionDenied
-        }
-        _ if text.contains("not implemented") || text.contains("not supported") => {
-            io::ErrorKind::Unsupported
-        }
-        _ => io::ErrorKind::Other,
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let kind = if says(&["not permitted", "Permission denied"]) {
+        io::ErrorKind::PermissionDenied
+    } else if says(UNSUPPORTED) {
+        io::ErrorKind::Unsupported
+    } else {
+        io::ErrorKind::Other
     };
     Err(io::Error::new(kind, format!("ip {arguments}: {text}")))
 }
