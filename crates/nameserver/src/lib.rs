@@ -21,6 +21,7 @@ pub mod door;
 mod encrypted;
 pub mod exposition;
 mod included;
+mod precedence;
 mod ready;
 pub mod reloads;
 mod retired;

@@ -16,6 +16,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::certificate::Keeper;
 use crate::dnssec::{self, SignedZones};
 use crate::encrypted::{self, Encrypted};
+use crate::precedence::give_way;
 use crate::ready::Ready;
 use crate::transfer::{Inbox, Transfers, Waiting};
 use crate::{Door, InForce, Reloads, Settings, Traffic, dnstap, unix_seconds, xdp};
@@ -218,8 +219,9 @@ impl Starting {
         });
     }
 
-    /// Calls `step` for ever, at the pace at which files are watched, on a thread that may block. If it panics, it is
-    /// called again: one bad file must not end a server that answers from the last good one, nor keep it from starting.
+    /// Calls `step` for ever, at the pace at which files are watched, on a thread that may block and comes behind those that
+    /// answer. If it panics, it is called again: one bad file must not end a server that answers from the last good one, nor
+    /// keep it from starting.
     pub fn poll(&mut self, name: &'static str, mut step: impl FnMut() + Send + 'static) {
         let ending = self.ending();
         self.task(name, async move {
@@ -229,6 +231,7 @@ impl Starting {
                     () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
                 step = spawn_blocking(move || {
+                    give_way();
                     if catch_unwind(AssertUnwindSafe(&mut step)).is_err() {
                         tracing::error!("{name}: a panic; what is in force goes on");
                     }

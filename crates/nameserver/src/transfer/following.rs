@@ -22,6 +22,7 @@ use super::metrics::Got;
 use super::roster::{Followed, Purpose};
 use super::settings::shown;
 use super::{Transfers, kept};
+use crate::precedence::give_way;
 use crate::unix_seconds;
 
 /// Zones that are asked for at once: a catalog of thousands must not open thousands of connections to one primary.
@@ -109,6 +110,7 @@ impl Follower {
         let this = Arc::clone(self);
         // A large zone takes a second to build and to write: not on the threads that answer over TCP.
         let round = spawn_blocking(move || {
+            give_way();
             Handle::current().block_on(async {
                 tokio::select! {
                     () = this.ended() => {}
